@@ -1,0 +1,111 @@
+"""Bytes of an image file to a tensor, whatever the bytes are."""
+
+from __future__ import annotations
+
+import io
+import zlib
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from franca.data.sample import BadSample
+
+EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+
+EMPTY = "empty"
+NOT_AN_IMAGE = "not_an_image"
+TRUNCATED = "truncated"
+DAMAGED = "damaged"
+TOO_LARGE = "too_large"
+UNREADABLE = "unreadable"  # the bytes could not be had at all
+REASONS = (EMPTY, NOT_AN_IMAGE, TRUNCATED, DAMAGED, TOO_LARGE, UNREADABLE)
+
+MAX_PIXELS = 1 << 27  # 134 million: more is a decompression bomb, or no picture for a crop
+_MAX_BYTES = 1 << 29
+
+_ORIENTATION = 0x0112  # EXIF tag
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def decode(data: bytes, key: str) -> Tensor:
+    """Decodes an image file to RGB, upright by its EXIF orientation.
+
+    Grey, palette, CMYK and 1-bit images become RGB, transparency is laid on white, more than 8 bits become 8,
+    an animation gives its first frame, and a file that was gzipped under its image name is unpacked first.
+
+    Args:
+        data: The file's bytes.
+        key: Names the sample in the error.
+
+    Returns:
+        Image [3, H, W] uint8; channels lie last in memory, as resizing likes it.
+
+    Raises:
+        BadSample: These bytes hold no usable image; the reason is one of `REASONS`.
+    """
+    if not data:
+        raise BadSample(key, EMPTY)
+    try:
+        with Image.open(io.BytesIO(_unpacked(data, key))) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise BadSample(key, TOO_LARGE)
+            pixels = np.array(_rgb(_upright(image)))  # [H, W, 3]
+    except (BadSample, MemoryError):
+        raise
+    except UnidentifiedImageError as error:
+        raise BadSample(key, NOT_AN_IMAGE) from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise BadSample(key, TOO_LARGE) from error
+    except Exception as error:  # damaged bytes raise almost anything, in a different way in every format
+        raise BadSample(key, TRUNCATED if "truncated" in str(error).lower() else DAMAGED) from error
+    return torch.from_numpy(pixels).permute(2, 0, 1)  # [3, H, W]
+
+
+def _unpacked(data: bytes, key: str) -> bytes:
+    """The bytes themselves, or what they hold where they are gzip: ImageNet-21K has such files."""
+    if not data.startswith(b"\x1f\x8b"):
+        return data
+    stream = zlib.decompressobj(wbits=31)
+    unpacked = stream.decompress(data, _MAX_BYTES)
+    if stream.unconsumed_tail:
+        raise BadSample(key, TOO_LARGE)
+    if not stream.eof:
+        raise BadSample(key, TRUNCATED)
+    return unpacked
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        orientation = image.getexif().get(_ORIENTATION)
+    except Exception:  # a damaged EXIF block says nothing about the pixels
+        orientation = None
+    return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I") or image.mode == "F":
+        image = _to_8_bit(image)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return image.convert("RGB")
+
+
+def _to_8_bit(image: Image.Image) -> Image.Image:
+    """Deep grey to 8 bits: 16-bit whole numbers by their full range, others by the range they use."""
+    values = np.asarray(image).astype(np.float64)  # [H, W]
+    low, high = values.min(), values.max()
+    if image.mode != "F" and low >= 0 and high < 1 << 16:
+        low, high = 0, (1 << 16) - 1
+    return Image.fromarray(np.rint((values - low) * (255.0 / max(high - low, 1e-12))).astype(np.uint8))

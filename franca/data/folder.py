@@ -1,0 +1,95 @@
+"""Images in a folder tree of any depth."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from franca.data.decode import EXTENSIONS, UNREADABLE, decode
+from franca.data.packed import PackedStrings
+from franca.data.sample import BadSample, Sample
+from franca.errors import DataError
+
+
+class FolderSource:
+    """Every image below a folder, in sorted order.
+
+    Args:
+        root: The folder.
+        labels: The folders directly below ``root`` are classes; needed only to evaluate.
+
+    Raises:
+        DataError: No folder, no image in it, or no class folders although labels are asked for.
+    """
+
+    kind = "folder"
+
+    def __init__(self, root: Path, *, labels: bool = False) -> None:
+        files = list(files_below(root))
+        images = [file for file in files if file.lower().endswith(EXTENSIONS)]
+        if not images:
+            raise DataError(
+                f"No image in {root}: looked for {', '.join(EXTENSIONS)} in it and in all folders below, "
+                f"found {len(files):,} other files. Point to the folder that holds the images."
+            )
+        self.location = str(root)
+        self.group_sizes = (len(images),)
+        self.class_names: tuple[str, ...] | None = None
+        self._labels: NDArray[np.int64] | None = None
+        if labels:
+            self.class_names, self._labels = _classes(root, images)
+        self._files = PackedStrings(images)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def read(self, index: int) -> Sample:
+        """Reads and decodes one image; its key is the path below the folder."""
+        key = self._files[index]
+        try:
+            data = Path(self.location, key).read_bytes()
+        except OSError as error:
+            raise BadSample(key, UNREADABLE) from error
+        label = None if self._labels is None else int(self._labels[index])
+        return Sample(key, decode(data, key), label)
+
+
+def files_below(root: Path) -> Iterator[str]:
+    """Paths of all files below a folder, relative to it, sorted folder by folder; hidden ones are left out.
+
+    Links to folders are followed, but not back into a folder they lie in.
+    """
+    if not root.is_dir():
+        raise DataError(f"{root} is not a folder." if root.exists() else f"{root} does not exist.")
+    yield from _walk(str(root), "", (os.path.realpath(root),))
+
+
+def _walk(folder: str, prefix: str, ancestors: tuple[str, ...]) -> Iterator[str]:
+    try:
+        with os.scandir(folder) as found:
+            visible = [entry for entry in found if not entry.name.startswith(".")]
+    except OSError as error:
+        raise DataError(f"Cannot list {folder}: {error.strerror}.") from error
+    for entry in sorted(visible, key=lambda entry: entry.name):
+        if not entry.is_dir():
+            yield prefix + entry.name
+        elif (real := os.path.realpath(entry.path)) not in ancestors:
+            yield from _walk(entry.path, f"{prefix}{entry.name}/", (*ancestors, real))
+
+
+def _classes(root: Path, images: list[str]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    """Class names, and the label of each image, from the first part of its path."""
+    outside = [image for image in images if "/" not in image]
+    if outside:
+        raise DataError(
+            f"No labels in {root}: {len(outside):,} of {len(images):,} images lie directly in it (first: "
+            f"{outside[0]}). Expected the images of each class in a folder of its own."
+        )
+    parts = [image.partition("/")[0] for image in images]
+    names = tuple(sorted(set(parts)))
+    label = {name: index for index, name in enumerate(names)}
+    return names, np.array([label[part] for part in parts])

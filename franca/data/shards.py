@@ -1,0 +1,105 @@
+"""From what the user wrote to a list of tar files."""
+
+from __future__ import annotations
+
+import glob
+import itertools
+import logging
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from franca.data.folder import files_below
+from franca.errors import DataError
+
+_logger = logging.getLogger(__name__)
+_BRACE = re.compile(r"\{([^{}]*)\}")
+_RANGE = re.compile(r"(\d+)\.\.(\d+)")
+
+
+def shard_paths(location: str | Sequence[str]) -> list[Path]:
+    """Lists the tar files that a location names, in the order written; a glob or a folder in sorted order.
+
+    Args:
+        location: A tar, a folder of tars, a glob, a pattern with ``{00000..00019}`` or ``{a,b}``, ``@file``
+            with one of these a line (paths in it start from its own folder), or a list of these.
+
+    Raises:
+        DataError: A path does not exist, or nothing matches.
+    """
+    if not isinstance(location, str):
+        return [path for item in location for path in shard_paths(item)]
+    path = Path(location).expanduser()
+    if path.is_dir():
+        return _in_folder(path)
+    if path.exists():  # first of all, so that a file may have brackets in its name
+        return [path]
+    if location.startswith("@"):
+        return _in_list(Path(location[1:]).expanduser())
+    if _BRACE.search(location):
+        return _in_braces(str(path))
+    if glob.has_magic(location):
+        return _in_glob(str(path))
+    raise DataError(f"{path} does not exist. Expected a folder, a tar, a glob, a {{a..b}} pattern or @file.")
+
+
+def expand_braces(pattern: str) -> list[str]:
+    """Expands ``{0..9}``, ``{000..019}`` and ``{a,b}``; several multiply, the last one runs fastest."""
+    literals = _BRACE.split(pattern)[::2]
+    choices = [_choices(body, pattern) for body in _BRACE.findall(pattern)]
+    return [
+        "".join(itertools.chain(*zip(literals, picked, strict=False), literals[-1:]))
+        for picked in itertools.product(*choices)
+    ]
+
+
+def _choices(body: str, pattern: str) -> list[str]:
+    if not (match := _RANGE.fullmatch(body)):
+        return body.split(",")
+    first, last = match.groups()
+    if int(first) > int(last):
+        raise DataError(f"The range {{{body}}} in {pattern} runs backwards. Write the smaller number first.")
+    width = len(first) if first.startswith("0") else 0
+    return [str(number).zfill(width) for number in range(int(first), int(last) + 1)]
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    tars = [folder / file for file in files_below(folder) if file.endswith(".tar")]
+    if not tars:
+        raise DataError(f"No tar in {folder}: looked for .tar in it and in all folders below.")
+    return tars
+
+
+def _in_list(file: Path) -> list[Path]:
+    try:
+        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"Cannot read the list {file}: {error}. Expected a text file, one tar a line."
+        ) from error
+    items = [line for line in lines if line and not line.startswith("#")]
+    if not items:
+        raise DataError(f"The list {file} names no tar. Expected one a line.")
+    return [path for item in items for path in shard_paths(str(file.parent / Path(item).expanduser()))]
+
+
+def _in_glob(pattern: str) -> list[Path]:
+    found = sorted(Path(match) for match in glob.glob(pattern, recursive=True))
+    if not found:
+        raise DataError(f"No file matches {pattern}.")
+    return found
+
+
+def _in_braces(pattern: str) -> list[Path]:
+    """What exists of the expansion: a download of many shards nearly always has gaps."""
+    paths = [Path(item) for item in expand_braces(pattern)]
+    if any(glob.has_magic(str(path)) for path in paths):
+        return [found for path in paths for found in shard_paths(str(path))]
+    found = [path for path in paths if path.exists()]
+    if not found:
+        raise DataError(f"None of the {len(paths):,} files of {pattern} exists (first: {paths[0]}).")
+    if len(found) < len(paths):
+        missing = next(path for path in paths if not path.exists())
+        gaps = len(paths) - len(found)
+        _logger.warning("%s of %s files of %s do not exist (first: %s)", gaps, len(paths), pattern, missing)
+    return found

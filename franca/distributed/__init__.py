@@ -1,0 +1,1 @@
+"""Ranks and reductions that do nothing on one process."""

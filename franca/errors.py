@@ -1,0 +1,31 @@
+"""Errors that a user can cause, and may want to catch.
+
+Every message says what was wrong, where, what was expected and what to do. ``exit_code`` is what the command
+line returns: 2 for wrong use or input, 1 for a job that failed on the way.
+"""
+
+from __future__ import annotations
+
+
+class FrancaError(ValueError):
+    """Base of all errors that a user can cause."""
+
+    exit_code = 2
+
+
+class ConfigError(FrancaError):
+    """A recipe, an option or a combination of options is wrong. The message lists every problem found."""
+
+
+class DataError(FrancaError):
+    """A data source is missing, empty, or not what it was said to be."""
+
+
+class CheckpointError(FrancaError):
+    """A checkpoint or an exported model is missing, incomplete or does not match."""
+
+
+class TooManyBadSamples(DataError):
+    """More samples were unreadable than ``data.max_bad_fraction`` allows; the run stopped."""
+
+    exit_code = 1

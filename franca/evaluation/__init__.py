@@ -1,0 +1,1 @@
+"""Protocols that judge features, one a file: settings in, a `Result` out."""

@@ -1,0 +1,65 @@
+"""What an evaluation found: as a table to read and as JSON to keep."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one protocol found."""
+
+    protocol: str
+    metrics: Mapping[str, float]  # fractions in [0, 1]; the headline first
+    settings: Mapping[str, Any]  # everything needed to get the same numbers again; JSON types
+    notes: tuple[str, ...] = ()  # what a reader of the numbers should know
+
+
+@dataclass(frozen=True)
+class Report:
+    """What every protocol found about one model."""
+
+    model: str
+    results: tuple[Result, ...]
+
+    def result(self, protocol: str) -> Result:
+        """The result of one protocol."""
+        return next(result for result in self.results if result.protocol == protocol)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain JSON types."""
+        results = [
+            {
+                "protocol": result.protocol,
+                "metrics": dict(result.metrics),
+                "settings": dict(result.settings),
+                "notes": list(result.notes),
+            }
+            for result in self.results
+        ]
+        return {"model": self.model, "results": results}
+
+    def write(self, path: str | Path) -> None:
+        """Writes the report as JSON; the file is there whole or not at all."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        unfinished.write_text(json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        os.replace(unfinished, path)
+
+    def table(self) -> Table:
+        """The metrics in per cent, for a terminal."""
+        table = Table("protocol", "metric", title=self.model, title_justify="left")
+        table.add_column("%", justify="right")
+        for result in self.results:
+            for row, (metric, value) in enumerate(result.metrics.items()):
+                last = row == len(result.metrics) - 1
+                table.add_row("" if row else result.protocol, metric, f"{100 * value:.2f}", end_section=last)
+        return table

@@ -1,0 +1,1 @@
+"""The parts a vision transformer is made of."""

@@ -1,0 +1,17 @@
+"""What a backbone expects of its images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How pixels become input: a square of this size, in [0, 1], minus mean, over std, per channel.
+
+    The defaults are ImageNet's.
+    """
+
+    image_size_px: int = 224
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)

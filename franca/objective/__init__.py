@@ -1,0 +1,1 @@
+"""The training objective: Matryoshka heads, prototypes, Sinkhorn-Knopp, DINO, iBOT, KoLeo."""

@@ -1,0 +1,1 @@
+"""Training: the step, its schedules and optimizer, the loop, checkpoints and the run folder."""

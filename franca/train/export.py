@@ -1,0 +1,50 @@
+"""Exports: the teacher's backbone as a file that anyone can load."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from franca.models.weights import save_backbone
+from franca.train.student_teacher import StudentTeacher
+
+
+class ExportTeacher:
+    """Writes the teacher's backbone as safetensors, with what is needed to use it.
+
+    Args:
+        networks: Holds the teacher.
+        mean: Per channel, of pixels in [0, 1].
+        std: Likewise.
+        image_size_px: Size of a global crop in training, the natural size at evaluation.
+        info: What else a reader may want to know; JSON values.
+    """
+
+    def __init__(
+        self,
+        networks: StudentTeacher,
+        *,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        image_size_px: int,
+        info: Mapping[str, Any],
+    ) -> None:
+        self.networks = networks
+        self.mean = mean
+        self.std = std
+        self.image_size_px = image_size_px
+        self.info = dict(info)
+
+    def __call__(self, path: Path, step: int) -> None:
+        """Replace ``path`` in one move."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_backbone(
+            path,
+            self.networks.teacher.backbone,
+            mean=self.mean,
+            std=self.std,
+            image_size_px=self.image_size_px,
+            step=step,
+            **self.info,
+        )

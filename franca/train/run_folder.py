@@ -1,0 +1,191 @@
+"""The run folder: who may write in it, what it says about the run, and the metrics it keeps.
+
+    config.yaml        the complete configuration
+    command.txt        every command that ran here, oldest first
+    environment.txt    versions and device of the newest start
+    metrics.jsonl      one line per logging step
+    checkpoints/       step_00001000/, …
+    exports/           teacher.safetensors, teacher_step_00000000.safetensors, …
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import platform
+import socket
+import sys
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+
+import franca
+from franca.config.recipes import differences, load_recipe, to_yaml
+from franca.config.schema import RESULT_GROUPS, Config
+from franca.errors import ConfigError
+
+LOCK_NAME = ".lock"
+
+
+class RunFolder:
+    """A locked run folder; use `open_run_folder` to get one."""
+
+    def __init__(self, path: Path, lock: IO[str]) -> None:
+        self.path = path
+        self._lock = lock
+        # A forked data worker would inherit the lock and hold it for a while after this process was killed.
+        os.register_at_fork(after_in_child=self._lock.close)
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where checkpoints lie."""
+        return self.path / "checkpoints"
+
+    @property
+    def exports(self) -> Path:
+        """Where exported teachers lie."""
+        return self.path / "exports"
+
+    @property
+    def metrics(self) -> Path:
+        """The metrics file."""
+        return self.path / "metrics.jsonl"
+
+    def describe(self, config: Config, command: str) -> None:
+        """Write down the configuration, this command and the environment."""
+        write_text(self.path / "config.yaml", to_yaml(config))
+        with open(self.path / "command.txt", "a") as file:
+            file.write(command + "\n")
+        write_text(self.path / "environment.txt", environment())
+
+    def cut_metrics(self, step: int) -> None:
+        """Drop the lines of steps after ``step``, and a last line that was cut off, before a resumed run writes on."""
+        if self.metrics.exists():
+            kept = [line for line in self.metrics.read_text().splitlines() if _step_of(line) <= step]
+            write_text(self.metrics, "".join(line + "\n" for line in kept))
+
+    def append_metrics(self, record: dict[str, Any]) -> None:
+        """Add one line; it has the key ``step``."""
+        with open(self.metrics, "a") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        self._lock.close()
+
+
+def open_run_folder(config: Config, *, fresh: bool = False) -> tuple[RunFolder, list[str]]:
+    """Lock ``config.run.dir``, made where it does not exist.
+
+    Args:
+        config: The run's configuration.
+        fresh: Move what is there aside, to ``<dir>.old-1`` or the next free number.
+
+    Returns:
+        The folder, and the options outside the results that changed since its run began, as ``key: old -> new``.
+
+    Raises:
+        ConfigError: the folder is in use, holds something else, or holds a run whose results another
+            configuration determines. Nothing is written then.
+    """
+    path = Path(str(config.run.dir)).expanduser()
+    if path.exists() and not path.is_dir():
+        raise ConfigError(f"run.dir={path} is a file; give the path of a folder, new or of a run to go on with")
+    existed = path.is_dir() and any(entry.name != LOCK_NAME for entry in path.iterdir())
+    if existed and not (path / "config.yaml").is_file():
+        raise ConfigError(
+            f"run.dir={path} is not empty and holds no run (no config.yaml); choose another folder with run.dir=…"
+        )
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = _lock(path)
+    except OSError as error:
+        raise ConfigError(f"cannot write in run.dir={path}: {error.strerror}; choose another with run.dir=…") from None
+    if not existed:
+        return RunFolder(path, lock), []
+    if fresh:
+        path.rename(_free_name(path))
+        lock.close()
+        path.mkdir()
+        return RunFolder(path, _lock(path)), []
+    try:
+        return RunFolder(path, lock), _changes(path, config)
+    except ConfigError:
+        lock.close()
+        raise
+
+
+def _changes(path: Path, config: Config) -> list[str]:
+    """Harmless changes against the run's own configuration; those that change results are refused."""
+    before = load_recipe(str(path / "config.yaml"), [])
+    changed = differences(before, config, RESULT_GROUPS)
+    if changed:
+        raise ConfigError(
+            f"{path} holds a run with another configuration:\n  "
+            + "\n  ".join(changed)
+            + "\nGo on with the old values, choose another folder with run.dir=…, or start anew with --fresh, which "
+            "moves the old folder aside."
+        )
+    return differences(before, config, ("performance",))
+
+
+def _lock(path: Path) -> IO[str]:
+    """An exclusive lock on the folder, held until the file is closed or the process ends."""
+    file = open(path / LOCK_NAME, "a+")  # noqa: SIM115 - stays open as long as the run
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        holder = file.read().strip() or "another process"
+        file.close()
+        raise ConfigError(
+            f"run.dir={path} is in use by {holder}; wait for it, stop it, or choose another folder with run.dir=…"
+        ) from None
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+    file.flush()
+    return file
+
+
+def _free_name(path: Path) -> Path:
+    """``path.old-1``, or the next number that is free."""
+    number = 1
+    while (candidate := path.with_name(f"{path.name}.old-{number}")).exists():
+        number += 1
+    return candidate
+
+
+def _step_of(line: str) -> float:
+    """The step of a metrics line; infinity for a line that a kill cut off."""
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return float("inf")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a text file in one move, so that a reader sees the old text or the new one."""
+    temporary = path.with_name(path.name + ".tmp")
+    with open(temporary, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def environment() -> str:
+    """Versions, machine and time, one a line."""
+    facts = {
+        "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "host": socket.gethostname(),
+        "platform": platform.platform(),
+        "python": sys.version.split()[0],
+        "franca": franca.__version__,
+        "torch": torch.__version__,
+        "cuda device": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+        "threads": torch.get_num_threads(),
+    }
+    return "".join(f"{name}: {value}\n" for name, value in facts.items())

@@ -1,0 +1,42 @@
+"""Entry points for torch.hub: ``torch.hub.load(DIR, "franca_vitb14", source="local", pretrained=False)``."""
+
+from __future__ import annotations
+
+import os as _os
+from collections.abc import Callable as _Callable
+from typing import Any as _Any
+
+from torch.nn import Module as _Module
+
+try:
+    from franca.models import hub as _hub
+    from franca.models.registry import RELEASES as _RELEASES
+except ModuleNotFoundError as error:
+    import franca
+
+    raise ImportError(
+        f"The package 'franca' that Python found at {franca.__file__} is another project of the same name, so this "
+        "hub cannot load its own. Uninstall that package, or start a Python process that has not imported it."
+    ) from error
+
+dependencies = ["torch"]
+
+
+def _entry_point(name: str) -> _Callable[..., _Module]:
+    def entry_point(
+        *, pretrained: bool = True, weights: str | _os.PathLike[str] | None = None, **kwargs: _Any
+    ) -> _Module:
+        return _hub.load(name, pretrained=pretrained, weights=weights, **kwargs)
+
+    entry_point.__name__ = entry_point.__qualname__ = name
+    entry_point.__doc__ = f"""Load {name} in evaluation mode.
+
+    Args:
+        pretrained: False draws random weights.
+        weights: an exported file, or a run folder, to load.
+        kwargs: arguments of the architecture to replace, such as ``num_registers=4``.
+    """
+    return entry_point
+
+
+globals().update({name: _entry_point(name) for name in _RELEASES})

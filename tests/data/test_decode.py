@@ -1,0 +1,164 @@
+"""Every kind of image becomes RGB, and every kind of damage is named."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import pickle
+import zlib
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from franca.data import decode as module
+from franca.data.decode import REASONS, decode
+from franca.data.sample import BadSample
+
+
+def encoded(image: Image.Image, format: str = "png", **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+def pixel(data: bytes) -> list[int]:
+    """RGB of the top left pixel."""
+    image = decode(data, "key")
+    assert image.dtype == torch.uint8
+    assert image.shape[0] == 3
+    return image[:, 0, 0].tolist()
+
+
+def photo() -> Image.Image:
+    noise = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    return Image.fromarray(noise)
+
+
+def test_lossless_image_keeps_its_values_and_axes() -> None:
+    image = photo()
+    expected = torch.from_numpy(np.array(image)).permute(2, 0, 1)
+    assert torch.equal(decode(encoded(image), "key"), expected)
+
+
+def test_modes_become_rgb() -> None:
+    size = (4, 3)
+    assert pixel(encoded(Image.new("L", size, 200))) == [200, 200, 200]
+    assert pixel(encoded(Image.new("1", size, 1))) == [255, 255, 255]
+    assert pixel(encoded(Image.new("RGB", size, (10, 20, 30)).quantize(2))) == [10, 20, 30]
+    assert pixel(encoded(Image.new("CMYK", size, (0, 255, 255, 0)), "tiff")) == [255, 0, 0]
+
+
+def test_transparency_is_laid_on_white() -> None:
+    size = (4, 3)
+    assert pixel(encoded(Image.new("RGBA", size, (0, 0, 0, 0)))) == [255, 255, 255]
+    assert pixel(encoded(Image.new("RGBA", size, (10, 20, 30, 255)))) == [10, 20, 30]
+    assert pixel(encoded(Image.new("LA", size, (0, 51)))) == [204, 204, 204]
+    palette = Image.new("P", size, 0)
+    palette.putpalette([9, 9, 9, 1, 2, 3])
+    assert pixel(encoded(palette, transparency=0)) == [255, 255, 255]
+    assert pixel(encoded(palette, transparency=1)) == [9, 9, 9]
+
+
+def test_16_bits_are_scaled_by_their_full_range() -> None:
+    ramp = np.array([[0, 257, 128 * 257, 65535]], dtype=np.uint16)
+    assert decode(encoded(Image.fromarray(ramp)), "key")[0, 0].tolist() == [0, 1, 128, 255]
+
+
+def test_floats_are_scaled_by_the_range_they_use() -> None:
+    ramp = np.array([[-2.0, 0.0, 2.0]], dtype=np.float32)
+    assert decode(encoded(Image.fromarray(ramp), "tiff"), "key")[0, 0].tolist() == [0, 128, 255]
+    assert pixel(encoded(Image.fromarray(np.full((2, 2), 7, np.float32)), "tiff")) == [0, 0, 0]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(orientation: int) -> None:
+    upright = torch.arange(6, dtype=torch.uint8).reshape(2, 3) * 40
+    stored = turn_back(upright, orientation)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(Image.fromarray(stored.contiguous().numpy()), exif=exif)
+    assert torch.equal(decode(data, "key")[0], upright)
+
+
+def turn_back(image: Tensor, orientation: int) -> Tensor:
+    """How a camera stores an upright image, from the standard's table of what row 0 and column 0 show."""
+    row_0, column_0 = {
+        1: ("top", "left"),
+        2: ("top", "right"),
+        3: ("bottom", "right"),
+        4: ("bottom", "left"),
+        5: ("left", "top"),
+        6: ("right", "top"),
+        7: ("right", "bottom"),
+        8: ("left", "bottom"),
+    }[orientation]
+    stored = image.T if row_0 in ("left", "right") else image
+    flipped = [axis for axis, side in enumerate((row_0, column_0)) if side in ("right", "bottom")]
+    return stored.flip(flipped)
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+def test_damaged_exif_does_not_lose_the_image() -> None:
+    data = encoded(photo(), "jpeg", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\x01\x12")
+    assert decode(data, "key").shape == (3, 40, 50)
+
+
+def test_gzip_under_an_image_name_is_unpacked() -> None:
+    data = encoded(photo())
+    assert torch.equal(decode(gzip.compress(data), "key"), decode(data, "key"))
+
+
+def test_animation_gives_its_first_frame() -> None:
+    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "lime")]
+    assert pixel(encoded(frames[0], "gif", save_all=True, append_images=frames[1:])) == [255, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty"),
+        (b"<html>gone</html>", "not_an_image"),
+        (b"\0" * 500, "not_an_image"),
+        (encoded(photo(), "jpeg")[:-400], "truncated"),
+        (encoded(photo())[:-2000], "truncated"),
+        (gzip.compress(encoded(photo()))[:-2000], "truncated"),
+        (b"\x1f\x8b" + b"\xff" * 50, "damaged"),
+        (encoded(photo())[:100] + b"\0" * 400 + encoded(photo())[500:], "damaged"),
+    ],
+)
+def test_bad_bytes_have_a_reason(data: bytes, reason: str) -> None:
+    with pytest.raises(BadSample) as caught:
+        decode(data, "some/key")
+    assert (caught.value.key, caught.value.reason) == ("some/key", reason)
+    assert reason in REASONS
+
+
+def test_too_many_pixels_are_refused_before_they_are_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_PIXELS", 40 * 50 - 1)
+    with pytest.raises(BadSample, match="too_large"):
+        decode(encoded(photo()), "key")
+    monkeypatch.setattr(module, "MAX_PIXELS", 40 * 50)
+    assert decode(encoded(photo()), "key").shape == (3, 40, 50)
+
+
+def test_bomb_is_refused() -> None:
+    bomb = bytearray(encoded(Image.new("1", (8, 8))))
+    bomb[16:24] = (100_000).to_bytes(4, "big") * 2  # width and height in the PNG header
+    header_end = 29
+    bomb[header_end : header_end + 4] = zlib.crc32(bytes(bomb[12:header_end])).to_bytes(4, "big")
+    with pytest.raises(BadSample, match="too_large"):
+        decode(bytes(bomb), "key")
+
+
+def test_gzip_bomb_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MAX_BYTES", 1000)
+    with pytest.raises(BadSample, match="too_large"):
+        decode(gzip.compress(bytes(100_000)), "key")
+
+
+def test_bad_sample_survives_pickling() -> None:
+    again = pickle.loads(pickle.dumps(BadSample("key", "empty")))
+    assert (again.key, again.reason, str(again)) == ("key", "empty", "key: empty")

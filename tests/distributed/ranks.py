@@ -1,0 +1,31 @@
+"""Runs a function on several gloo ranks and returns what each one found."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+
+def run_ranks(function: Callable[..., Any], *args: Any, world_size: int = 2) -> list[Any]:
+    """``function(rank, *args)`` on every rank of a fresh gloo group; the results in the order of ranks."""
+    with tempfile.TemporaryDirectory() as folder:
+        mp.spawn(_one_rank, (function, args, world_size, folder), nprocs=world_size)
+        return [torch.load(Path(folder) / f"{rank}.pt") for rank in range(world_size)]
+
+
+def _one_rank(rank: int, function: Callable[..., Any], args: tuple[Any, ...], world_size: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=world_size
+    )
+    try:
+        torch.save(function(rank, *args), Path(folder) / f"{rank}.pt")
+        dist.barrier()
+    finally:
+        dist.destroy_process_group()
