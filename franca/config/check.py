@@ -112,26 +112,10 @@ def _batches_divide(config: Config) -> Iterator[Problem]:
         "train.global_batch",
         "objective.koleo_weight",
     )
-    if group < 2:
-        text = f"no group of 2 to 32 images divides train.global_batch = {whole}"
-        yield Problem(keys, f"{text}: change the batch, or set objective.koleo_weight=0")
-    elif part % group:
+    if part % group:
         yield Problem(
             keys, f"groups of {group} images do not divide a micro-batch of {part}: set a divisor of {part}"
         )
-
-
-def _schedules_end_in_time(config: Config) -> Iterator[Problem]:
-    steps, optim = config.train.steps, config.optim
-    lengths = {
-        "optim.warmup_steps": optim.warmup_steps,
-        "optim.teacher_temperature_warmup_steps": optim.teacher_temperature_warmup_steps,
-        "optim.freeze_last_layer_steps": optim.freeze_last_layer_steps,
-    }
-    for key, length in lengths.items():
-        if length and length >= steps:
-            text = f"{length} is not less than train.steps = {steps}: lower it, or train longer"
-            yield Problem((key, "train.steps"), text)
 
 
 def _device_is_known(config: Config) -> Iterator[Problem]:
@@ -159,7 +143,6 @@ _RULES: tuple[Callable[[Config], Iterator[Problem]], ...] = (
     _nesting_is_whole,
     _something_is_learned,
     _batches_divide,
-    _schedules_end_in_time,
     _device_is_known,
     _one_start,
 )

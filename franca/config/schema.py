@@ -1,8 +1,8 @@
 """Every option: its type, default, unit and meaning.
 
 Groups say what an option may change. ``data``, ``model``, ``objective``, ``optim``, ``train`` and ``init``
-change results; ``run`` does not; ``performance`` gives the same training up to stated rounding. The text under
-a field is its documentation: ``franca config explain KEY`` prints it. Ranges and choices are checked by
+change results; ``run`` does not; ``performance`` gives the same training up to stated rounding. The text
+under a field is its documentation: ``franca config explain KEY`` prints it. Ranges and choices are checked by
 `franca.config.build`.
 """
 

@@ -122,7 +122,7 @@ def crop_box(height: int, width: int, scale: tuple[float, float], draws: Sequenc
 
 def _cut(image: Tensor, view: View, draws: Draws) -> Tensor:
     """One crop [3, S, S] uint8 of an image [1, 3, H, W] uint8."""
-    top, left, height, width = crop_box(*image.shape[2:], view.scale, draws[:_FLIP].tolist())
+    top, left, height, width = crop_box(image.shape[2], image.shape[3], view.scale, draws[:_FLIP].tolist())
     box = image[:, :, top : top + height, left : left + width]
     return interpolate(box, size=(view.size_px, view.size_px), mode="bicubic", antialias=True)[0]
 

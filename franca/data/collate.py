@@ -15,8 +15,8 @@ from franca.config.schema import Config
 from franca.data.augment import MultiCrop
 from franca.data.masking import MaskPlan
 from franca.data.plan import SamplePlan
-from franca.data.randomness import Ints
-from franca.data.sample import BadSample, Sample, Source
+from franca.data.randomness import Ints, Stream, derive_key
+from franca.data.sample import BadSample, Source
 from franca.errors import TooManyBadSamples
 
 ATTEMPTS = 16  # samples read for one position before the source is given up
@@ -31,21 +31,20 @@ class PretrainingData(Dataset[Batch]):
         crops: Cuts the views.
         masks: Which patches are hidden.
         micro_batch: Images of one item; it divides the global batch.
+        seed: From which each batch gets a seed of its own, for what is random in the student's forward.
     """
 
     def __init__(
-        self, source: Source, plan: SamplePlan, crops: MultiCrop, masks: MaskPlan, *, micro_batch: int
+        self, source: Source, plan: SamplePlan, crops: MultiCrop, masks: MaskPlan, *, micro_batch: int, seed: int
     ) -> None:
         self._source, self._plan, self._crops, self._masks = source, plan, crops, masks
-        self._micro_batch = micro_batch
+        self._micro_batch, self._seed = micro_batch, seed
 
     @classmethod
     def from_config(cls, source: Source, config: Config) -> PretrainingData:
         """The micro-batches that a recipe describes."""
         data, objective, seed = config.data, config.objective, config.train.seed
-        plan = SamplePlan(
-            source.group_sizes, seed=seed, order=data.order, num_lanes=data.num_lanes, window=data.window
-        )
+        plan = SamplePlan(source.group_sizes, seed=seed, order=data.order, num_lanes=data.num_lanes, window=data.window)
         side = data.global_size_px // config.model.patch_size_px
         masks = MaskPlan(
             grid=(side, side),
@@ -57,7 +56,7 @@ class PretrainingData(Dataset[Batch]):
             roll=objective.mask_roll,
         )
         micro_batch = config.performance.micro_batch or config.train.global_batch
-        return cls(source, plan, MultiCrop(data, seed=seed), masks, micro_batch=micro_batch)
+        return cls(source, plan, MultiCrop(data, seed=seed), masks, micro_batch=micro_batch, seed=seed)
 
     def __getitem__(self, index: int) -> Batch:
         """Micro-batch ``index``, the same bit for bit wherever it is made.
@@ -77,22 +76,23 @@ class PretrainingData(Dataset[Batch]):
             positions=torch.from_numpy(positions),
             samples=torch.from_numpy(samples),
             global_batch=self._masks.global_batch,
+            seed=int(derive_key(self._seed, Stream.STUDENT, positions[0]) >> np.uint64(1)),  # fits an int64
             skipped=tuple(skipped),
         )
 
     def _images(self, positions: Ints, samples: Ints, skipped: list[Skipped]) -> Iterator[Tensor]:
         """Read one image a position; note in ``samples`` what was used, and in ``skipped`` what could not be."""
-        for index, position in enumerate(positions):
-            sample = self._read(int(position), samples[index : index + 1], skipped)
-            yield sample.image
+        for index, position in enumerate(positions.tolist()):
+            samples[index], image = self._read(position, int(samples[index]), skipped)
+            yield image
 
-    def _read(self, position: int, used: Ints, skipped: list[Skipped]) -> Sample:
+    def _read(self, position: int, sample: int, skipped: list[Skipped]) -> tuple[int, Tensor]:
         for attempt in range(ATTEMPTS):
             try:
-                return self._source.read(int(used[0]))
+                return sample, self._source.read(sample).image
             except BadSample as bad:
                 skipped.append(Skipped(bad.key, bad.reason))
-                used[0] = self._plan.replacement(position, attempt)
+                sample = self._plan.replacement(position, attempt)
         names = ", ".join(f"{bad.key} ({bad.reason})" for bad in skipped[-3:])
         raise TooManyBadSamples(
             f"{self._source.location}: {ATTEMPTS} samples in a row are unreadable, the last of them {names}. "

@@ -59,6 +59,7 @@ def decode(data: bytes, key: str) -> Tensor:
         with Image.open(io.BytesIO(_unpacked(data, key))) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise BadSample(key, TOO_LARGE)
+            image.load()  # before EXIF is read: that loads as well, and would hide damaged pixels
             pixels = np.array(_rgb(_upright(image)))  # [H, W, 3]
     except (BadSample, MemoryError):
         raise

@@ -9,9 +9,9 @@ import os
 import signal
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator
 from functools import partial
-from multiprocessing.process import BaseProcess
+from typing import Any, TypeAlias
 from weakref import WeakSet
 
 import torch
@@ -21,15 +21,17 @@ from franca.batch import Batch, Skipped
 from franca.data.collate import PretrainingData
 from franca.errors import FrancaError, TooManyBadSamples
 
+Batches: TypeAlias = Generator[Batch, None, None]
+
 PREFETCH = 2  # micro-batches that a worker makes ahead
 _JUDGED_FROM = 256  # reads before which the share of bad samples is not judged on its own
 _PR_SET_PDEATHSIG = 1
-_workers: WeakSet[BaseProcess] = WeakSet()
+_running: WeakSet[Batches] = WeakSet()
 
 
 def make_loader(
     dataset: PretrainingData, *, start: int, stop: int, workers: int, device: torch.device, max_bad_fraction: float = 1
-) -> Iterator[Batch]:
+) -> Batches:
     """The micro-batches from ``start`` up to ``stop``, in order, the same for any number of workers.
 
     Args:
@@ -41,7 +43,7 @@ def make_loader(
         max_bad_fraction: Largest share of unreadable samples, in [0, 1].
 
     Returns:
-        Batches on the CPU.
+        Batches on the CPU; closing the generator ends the workers.
 
     Raises:
         TooManyBadSamples: More samples are unreadable than that.
@@ -57,15 +59,21 @@ def make_loader(
         collate_fn=_as_it_is,
         generator=torch.Generator(),  # or the loader would draw from the global one
     )
-    count = BadSampleCount(max_bad_fraction)
-    others = set(multiprocessing.active_children())
+    batches = _counted(loader, BadSampleCount(max_bad_fraction))
+    _running.add(batches)
+    return batches
+
+
+def _counted(loader: DataLoader[Batch | FrancaError], count: BadSampleCount) -> Batches:
     batches = iter(loader)
-    _workers.update(set(multiprocessing.active_children()) - others)
-    for batch in batches:
-        if isinstance(batch, FrancaError):
-            raise batch
-        count.add(batch)
-        yield batch
+    try:
+        for batch in batches:
+            if isinstance(batch, FrancaError):
+                raise batch
+            count.add(batch)
+            yield batch
+    finally:
+        del batches  # ends the workers now, not when the traceback of an error is forgotten
 
 
 class BadSampleCount:
@@ -114,7 +122,7 @@ class _Guarded(Dataset["Batch | FrancaError"]):
             return error
 
 
-def _as_it_is(batch: Batch | FrancaError) -> Batch | FrancaError:
+def _as_it_is(batch: Any) -> Any:
     return batch
 
 
@@ -129,9 +137,9 @@ def _start_worker(parent: int, _number: int) -> None:
 
 
 def _end_workers() -> None:
-    """Kill what is left at exit: multiprocessing would ask politely, and wait for ever for workers that ignore it."""
-    for worker in _workers:
-        worker.kill()
+    """End the workers before multiprocessing terminates them, and waits for ever because they ignore it."""
+    for batches in list(_running):
+        batches.close()
 
 
 atexit.register(_end_workers)  # runs before multiprocessing's own, which was registered earlier

@@ -31,13 +31,14 @@ class Stream(IntEnum):
     MASKED_CROPS = 6
     MASK = 7
     CROPS = 8
+    STUDENT = 9
 
 
 def mix(words: Keys) -> Keys:
     """Scramble 64-bit words one to one, so that neighbours share nothing (the finaliser of SplitMix64)."""
     words = (words ^ (words >> np.uint64(30))) * _FACTOR_1
     words = (words ^ (words >> np.uint64(27))) * _FACTOR_2
-    return words ^ (words >> np.uint64(31))
+    return np.asarray(words ^ (words >> np.uint64(31)))
 
 
 def derive_key(*words: ArrayLike) -> Keys:
@@ -52,8 +53,8 @@ def derive_key(*words: ArrayLike) -> Keys:
     key: Keys = np.zeros((), np.uint64)
     with np.errstate(over="ignore"):  # arithmetic modulo 2^64 is meant
         for word in words:
-            key = mix(np.asarray(key + np.asarray(word).astype(np.uint64) + _GOLDEN))
-    return np.asarray(key)
+            key = mix(key + np.asarray(word).astype(np.uint64) + _GOLDEN)
+    return key
 
 
 def generator(key: np.uint64) -> np.random.Generator:

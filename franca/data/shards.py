@@ -74,9 +74,7 @@ def _in_list(file: Path) -> list[Path]:
     try:
         lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"Cannot read the list {file}: {error}. Expected a text file, one tar a line."
-        ) from error
+        raise DataError(f"Cannot read the list {file}: {error}. Expected a text file, one tar a line.") from error
     items = [line for line in lines if line and not line.startswith("#")]
     if not items:
         raise DataError(f"The list {file} names no tar. Expected one a line.")

@@ -89,7 +89,7 @@ def _grid(size_px: int) -> tuple[Field, Field]:
 
 def _placed(rng: np.random.Generator, x: Field, y: Field, name: str) -> Field:
     """The outline function of a shape at a random place, size, turn and stretch, in half sides."""
-    radius = between(rng, 0.40, 0.60)
+    radius = between(rng, 0.45, 0.62)
     room = 0.95 - 1.35 * radius
     x, y = x - between(rng, -room, room), y - between(rng, -room, room)
     cosine, sine = direction(rng)
@@ -104,14 +104,14 @@ def _clutter(rng: np.random.Generator, x: Field, y: Field, base: Field) -> Field
     points = rng.random((_NUM_PATCHES, 2), dtype=np.float32) * 2.4 - 1.2
     px, py = points[:, 0, None, None], points[:, 1, None, None]
     patch = ((px * px - 2.0 * px * x) + (py * py - 2.0 * py * y)).argmin(axis=0)  # [S, S]
-    shades = base + rng.random((3, _NUM_PATCHES, 1), dtype=np.float32) * 0.3 - 0.15
+    shades = base + rng.random((3, _NUM_PATCHES, 1), dtype=np.float32) * 0.16 - 0.08
     return _textured(rng, x, y, _palette(np.clip(shades, 0.0, 1.0))[:, :, 0].take(patch, axis=1))
 
 
 def _textured(rng: np.random.Generator, x: Field, y: Field, colour: Field) -> Field:
     """A colour, or one per pixel, that a random texture makes lighter, darker or another hue."""
     texture = TEXTURES[rng.integers(len(TEXTURES))](rng, x, y) - 0.5
-    swing = rng.random((3, 1, 1), dtype=np.float32) * 0.7 - 0.35
+    swing = rng.random((3, 1, 1), dtype=np.float32) * 0.3 - 0.15
     return colour + swing * texture
 
 

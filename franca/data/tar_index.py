@@ -19,13 +19,13 @@ class Span:
     size: int
 
 
-@dataclass
+@dataclass(frozen=True)
 class Entry:
     """One sample of a shard: an image and, where there is one, its ``.cls`` member."""
 
     key: str
-    image: Span | None = None
-    label: Span | None = None
+    image: Span
+    label: Span | None
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,7 @@ def index_shard(path: Path) -> ShardIndex:
         raise DataError(f"{path} is compressed, and cannot be read at random: unpack it with gunzip first.")
     members, damage = _members(path)
     whole = [member for member in members if member.offset_data + member.size <= size]
-    if len(whole) < len(members):
-        damage = "cut off"
-    return ShardIndex([entry for entry in _entries(whole) if entry.image], damage)
+    return ShardIndex(list(_entries(whole)), damage)
 
 
 def _members(path: Path) -> tuple[list[tarfile.TarInfo], str | None]:
@@ -78,19 +76,24 @@ def _members(path: Path) -> tuple[list[tarfile.TarInfo], str | None]:
 
 def _entries(members: Iterable[tarfile.TarInfo]) -> Iterator[Entry]:
     """Groups members into samples; a second image under one key begins a sample of its own."""
-    entry = Entry("")
+    key, spans = "", dict[str, Span]()
     for member in members:
         folder, _, name = member.name.removeprefix("./").rpartition("/")
         stem, _, extension = name.partition(".")
-        key = f"{folder}/{stem}" if folder else stem
         part = _PARTS.get("." + extension.lower().rpartition(".")[2])
         if part is None:
             continue
-        if key != entry.key or getattr(entry, part) is not None:
-            yield entry
-            entry = Entry(key)
-        setattr(entry, part, Span(member.offset_data, member.size))
-    yield entry
+        next_key = f"{folder}/{stem}" if folder else stem
+        if next_key != key or part in spans:
+            yield from _entry(key, spans)
+            key, spans = next_key, {}
+        spans[part] = Span(member.offset_data, member.size)
+    yield from _entry(key, spans)
+
+
+def _entry(key: str, spans: dict[str, Span]) -> Iterator[Entry]:
+    if "image" in spans:
+        yield Entry(key, spans["image"], spans.get("label"))
 
 
 _PARTS = {".cls": "label"} | dict.fromkeys(EXTENSIONS, "image")

@@ -23,20 +23,18 @@ def tar_labels(shards: dict[Path, list[Entry]], location: str) -> tuple[tuple[st
     Raises:
         DataError: A ``.cls`` is missing or holds no name, or the tars are numbered shards, not classes.
     """
-    without = [
-        f"{path}/{entry.key}" for path, entries in shards.items() for entry in entries if not entry.label
-    ]
-    total = sum(map(len, shards.values()))
+    pairs = [(path, entry) for path, entries in shards.items() for entry in entries]
+    without = [f"{path}/{entry.key}" for path, entry in pairs if not entry.label]
     if not without:
         classes = [name for path, entries in shards.items() for name in _written(path, entries)]
-    elif len(without) == total and len(shards) > 1 and not _numbered([path.stem for path in shards]):
-        classes = [path.stem for path, entries in shards.items() for _ in entries]
+    elif len(without) == len(pairs) and _are_classes([path.stem for path in shards]):
+        classes = [path.stem for path, _ in pairs]
     else:
         raise DataError(
-            f"No labels in {location}: {len(without):,} of {total:,} samples have no .cls member (first: "
+            f"No labels in {location}: {len(without):,} of {len(pairs):,} samples have no .cls member (first: "
             f"{without[0]}). Expected a .cls beside every image, or one tar a class, named after it."
         )
-    names = tuple(sorted(set(classes), key=lambda name: (not name.isdecimal(), name.zfill(20), name)))
+    names = tuple(sorted(set(classes), key=_by_number_then_text))
     label = {name: index for index, name in enumerate(names)}
     return names, np.array([label[name] for name in classes])
 
@@ -44,7 +42,7 @@ def tar_labels(shards: dict[Path, list[Entry]], location: str) -> tuple[tuple[st
 def _written(path: Path, entries: list[Entry]) -> list[str]:
     """What the ``.cls`` members of one shard say."""
     with path.open("rb") as file:
-        return [_class_name(file, entry.label or Span(0, 0), f"{path}/{entry.key}.cls") for entry in entries]
+        return [_class_name(file, e.label, f"{path}/{e.key}.cls") for e in entries if e.label]
 
 
 def _class_name(file: IO[bytes], span: Span, where: str) -> str:
@@ -55,12 +53,15 @@ def _class_name(file: IO[bytes], span: Span, where: str) -> str:
     return text
 
 
-def _numbered(stems: Sequence[str]) -> bool:
-    """Whether names are one name with a running number: then a tar is a shard, not a class.
+def _by_number_then_text(name: str) -> tuple[int, int, str]:
+    return (0, int(name), name) if name.isdecimal() else (1, 0, name)
 
-    Synsets such as n01440764 are numbers too, but far apart.
+
+def _are_classes(stems: Sequence[str]) -> bool:
+    """Whether tars are named after classes: names that differ only in a running number are shards.
+
+    WordNet's synsets, n01440764 for one, are classes although they are numbers.
     """
-    parts = [re.fullmatch(r"(.*?)(\d+)", stem) for stem in stems]
-    numbers = [int(part[2]) for part in parts if part]
-    same = len({part[1] if part else None for part in parts}) == 1
-    return same and len(numbers) == len(stems) and max(numbers) - min(numbers) < 1000 * len(stems)
+    if all(re.fullmatch(r"n\d{8}", stem) for stem in stems):
+        return len(stems) > 1
+    return len(stems) > 1 and len({stem.rstrip("0123456789") for stem in stems}) == len(stems)

@@ -48,7 +48,6 @@ class TarSource:
                 f"looked for members that end in {', '.join(EXTENSIONS)}."
             )
         entries = [entry for found in shards.values() for entry in found]
-        images = [entry.image or Span(0, 0) for entry in entries]
         self.location = location
         self.group_sizes = tuple(len(found) for found in shards.values())
         self.class_names: tuple[str, ...] | None = None
@@ -57,11 +56,9 @@ class TarSource:
             self.class_names, self._labels = tar_labels(shards, location)
         self._files = _ShardFiles(list(shards))
         self._ends = np.array(list(accumulate(self.group_sizes)))
-        self._keys = PackedStrings(
-            f"{path.name}/{entry.key}" for path, found in shards.items() for entry in found
-        )
-        self._offsets = np.array([image.offset for image in images])
-        self._sizes = np.array([image.size for image in images])
+        self._keys = PackedStrings(f"{path.name}/{entry.key}" for path, found in shards.items() for entry in found)
+        self._offsets = np.array([entry.image.offset for entry in entries])
+        self._sizes = np.array([entry.image.size for entry in entries])
 
     def __len__(self) -> int:
         return len(self._keys)

@@ -14,7 +14,7 @@ from franca.errors import DataError
 from franca.evaluation.labels import Labels, common_labels
 from franca.evaluation.metrics import hits, prefix_widths, top_counts
 from franca.evaluation.report import Result
-from franca.features.table import FeatureTable, Wanted
+from franca.features.table import CLASS_EMBEDDING, FeatureTable, Wanted
 
 MAX_SIMILARITIES = 1 << 26  # held at once: 256 MiB in fp32
 
@@ -35,12 +35,10 @@ class KnnSettings:
 
 def wanted(settings: KnnSettings) -> Wanted:
     """The features this protocol reads: class embeddings of the last block."""
-    return Wanted()
+    return CLASS_EMBEDDING
 
 
-def run(
-    train: FeatureTable, val: FeatureTable, settings: KnnSettings, device: torch.device | str = "cpu"
-) -> Result:
+def run(train: FeatureTable, val: FeatureTable, settings: KnnSettings, device: torch.device | str = "cpu") -> Result:
     """Accuracy on ``val`` when each image takes the class that its nearest neighbours in ``train`` vote for.
 
     Raises:
@@ -50,15 +48,16 @@ def run(
     if settings.k > len(train):
         raise DataError(f"k={settings.k} neighbours are asked for, train= has {len(train)} images; lower k")
     smaller = [k for k in settings.other_k if k <= len(train) and k != settings.k]
-    tables = train.embedding.to(device), val.embedding.to(device)
-    found = accuracies(*tables, labels, [settings.k, *smaller], settings.temperature)
+    memory, queries = train.embedding.to(device), val.embedding.to(device)  # [n, D], [m, D]
+    found = accuracies(memory, queries, labels, [settings.k, *smaller], settings.temperature)
 
     metrics = {f"top{at}": found[settings.k, at] for at in top_counts(labels.num_classes)}
     metrics |= {f"top1_k{k}": found[k, 1] for k in smaller}
     if settings.prefixes:
-        for width in prefix_widths(train.width):
-            narrow = [table[:, :width] for table in tables]
-            metrics[f"top1_d{width}"] = accuracies(*narrow, labels, [settings.k], settings.temperature)[settings.k, 1]
+        metrics[f"top1_d{train.width}"] = metrics["top1"]
+        for width in prefix_widths(train.width)[1:]:
+            narrow = accuracies(memory[:, :width], queries[:, :width], labels, [settings.k], settings.temperature)
+            metrics[f"top1_d{width}"] = narrow[settings.k, 1]
     left_out = [k for k in settings.other_k if k > len(train)]
     notes = (f"k = {', '.join(map(str, left_out))} left out: train= has {len(train)} images",) if left_out else ()
     return Result("knn", metrics, asdict(settings), notes)
@@ -77,9 +76,16 @@ def accuracies(
     """
     counts = top_counts(labels.num_classes)
     right = {(k, at): 0 for k in all_k for at in counts}
-    train, train_labels = normalize(train), labels.train.to(train.device)
+    train_labels = labels.train.to(train.device)
+    memory = normalize(train)  # [n, D]
+    centre = memory.mean(0)
+    memory -= centre
+    # Cosine similarity up to a number per query, which changes no vote: for unit vectors it is 1 - |a - b|^2 / 2, and
+    # distances may be taken from any centre. Near it, embeddings that are almost parallel still differ in fp32.
+    offset = memory.square().sum(1) / -2  # [n]
     for rows in _chunks(len(val), len(train)):
-        similarity, neighbours = (normalize(val[rows]) @ train.T).topk(max(all_k), dim=1)  # [B, k] twice, best first
+        similarities = torch.addmm(offset, normalize(val[rows]) - centre, memory.T)  # [B, n]
+        similarity, neighbours = similarities.topk(max(all_k), dim=1)  # [B, k] twice, best first
         neighbour_labels, val_labels = train_labels[neighbours], labels.val[rows].to(train.device)
         for k in all_k:
             votes = vote(similarity[:, :k], neighbour_labels[:, :k], labels.num_classes, temperature)
@@ -92,7 +98,7 @@ def vote(similarity: Tensor, neighbour_labels: Tensor, num_classes: int, tempera
     """Sum of exp(similarity / temperature) over the neighbours of each class, up to a factor per image.
 
     Args:
-        similarity: [B, k], cosine, best first.
+        similarity: [B, k], cosine up to a number per image, best first.
         neighbour_labels: [B, k], int64 in [0, num_classes).
 
     Returns:

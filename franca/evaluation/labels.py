@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -34,15 +35,20 @@ def common_labels(train: FeatureTable, val: FeatureTable) -> Labels:
     _check_features(train, val)
     if len(train_labels.unique()) < 2:
         raise DataError(f"train= has images of one class only ({train_names[train_labels[0]]}); expected at least two")
-    position = {name: index for index, name in enumerate(train_names)}
-    unknown = [val_names[index] for index in val_labels.unique().tolist() if val_names[index] not in position]
+    check_classes(train_names, val_names)
+    translation = torch.tensor([train_names.index(name) for name in val_names])
+    return Labels(train_labels, translation[val_labels], len(train_names))
+
+
+def check_classes(train_names: Sequence[str], val_names: Sequence[str]) -> None:
+    """Raises a DataError where ``val`` has a class that ``train`` lacks."""
+    known = set(train_names)
+    unknown = [name for name in val_names if name not in known]
     if unknown:
         raise DataError(
             f"val= has classes that train= lacks: {_some(unknown)}; train= has {_some(train_names)}. "
             "Classes are matched by name: folder names, tar names or the numbers in .cls"
         )
-    translation = torch.tensor([position.get(name, -1) for name in val_names])
-    return Labels(train_labels, translation[val_labels], len(train_names))
 
 
 def _labels(role: str, table: FeatureTable) -> tuple[Tensor, tuple[str, ...]]:
@@ -63,6 +69,6 @@ def _check_features(train: FeatureTable, val: FeatureTable) -> None:
             )
 
 
-def _some(names: list[str] | tuple[str, ...]) -> str:
+def _some(names: Sequence[str]) -> str:
     more = len(names) - NAMES_SHOWN
     return ", ".join(names[:NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -29,9 +29,9 @@ class LinearSettings:
     """Class embeddings of so many last blocks are tried; a shorter model gives all it has."""
     patch_mean: list[bool] = option([False, True])
     """Without, with the mean patch embedding beside them: both are tried."""
-    epochs: int = option(100, low=1)
+    epochs: int = option(50, low=1)
     """Passes over the training images."""
-    batch_size: int = option(256, low=1)
+    probe_batch_size: int = option(256, low=1)
     """Images per step of SGD (momentum 0.9, no weight decay, cosine to zero)."""
     held_out_fraction: float = option(0.1, low=0.001, high=0.9)
     """Share of the training images, of every class alike, on which the winner is chosen."""
@@ -56,9 +56,7 @@ class Winner:
     at_edge: bool  # the learning rate is the smallest or the largest of several
 
 
-def run(
-    train: FeatureTable, val: FeatureTable, settings: LinearSettings, device: torch.device | str = "cpu"
-) -> Result:
+def run(train: FeatureTable, val: FeatureTable, settings: LinearSettings, device: torch.device | str = "cpu") -> Result:
     """Accuracy on ``val`` of the probe that did best on held-out training images, refitted on all of ``train``.
 
     Raises:
@@ -77,7 +75,7 @@ def run(
         standardise(features), train_labels, [w.group for w in winners.values()], labels.num_classes, settings
     )
     val_features = standardise(joint_features(val).to(device))
-    metrics = {}
+    metrics: dict[str, float] = {}
     for metric, probe in zip(winners, probes, strict=True):
         scores = probe.logits(val_features)[:, 0]  # [m, C]
         counts = top_counts(labels.num_classes) if metric == "top1" else (1,)
@@ -132,9 +130,7 @@ def choose(
     held_out = held_out_rows(labels, settings.held_out_fraction, settings.seed)
     standardise = Standardiser.of(features[~held_out])
     groups = [group for contest in contests.values() for group in contest]
-    trained = iter(
-        _train(standardise(features[~held_out]), labels[~held_out], groups, num_classes, settings)
-    )
+    trained = iter(_train(standardise(features[~held_out]), labels[~held_out], groups, num_classes, settings))
     judged = standardise(features[held_out]), labels[held_out]
     return {metric: _best([next(trained) for _ in contest], *judged) for metric, contest in contests.items()}
 
@@ -165,7 +161,7 @@ def _train(
         groups,
         num_classes=num_classes,
         epochs=settings.epochs,
-        batch_size=settings.batch_size,
+        batch_size=settings.probe_batch_size,
         seed=settings.seed,
     )
 

@@ -65,7 +65,7 @@ class Probes:
     def logits(self, features: Tensor) -> Tensor:
         """[B, R, C] for standardised features [B, all columns]."""
         scores = torch.addmm(self.bias, features[:, self.group.columns], self.weight)  # [B, R*C]
-        return scores.unflatten(1, (-1, self.num_classes))
+        return scores.view(len(features), -1, self.num_classes)
 
     def step(self, features: Tensor, labels: Tensor, decay: float) -> None:
         """One step of SGD with momentum on the mean cross-entropy of every classifier.

@@ -19,12 +19,11 @@ from torch import Tensor, nn
 
 from franca.errors import ConfigError, DataError
 from franca.models import hub
-from franca.models.weights import Preprocessing
+from franca.models.preprocessing import Preprocessing
 
 CALLABLE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
-DEFAULT_PREPROCESSING = Preprocessing(image_size_px=224, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
-"""For a model that does not say what it was made for: 224 px and ImageNet's statistics."""
+UNSTATED = Preprocessing()  # for a model that does not say what it was made for: 224 px, ImageNet's mean and std
 
 
 def open_backbone(model: str, *, pretrained: bool = True, weights: str | None = None) -> nn.Module:
@@ -64,7 +63,7 @@ def _import_callable(model: str) -> Any:
 def preprocessing_of(backbone: nn.Module) -> Preprocessing:
     """Image size, mean and std that the backbone was made for."""
     stated = getattr(backbone, "preprocessing", None)
-    return stated if isinstance(stated, Preprocessing) else DEFAULT_PREPROCESSING
+    return stated if isinstance(stated, Preprocessing) else UNSTATED
 
 
 def num_blocks(backbone: nn.Module) -> int:

@@ -21,7 +21,7 @@ from franca.features.images import (
     to_batch,
 )
 from franca.features.preprocess import normalise
-from franca.features.table import FeatureTable, Wanted
+from franca.features.table import CLASS_EMBEDDING, FeatureTable, Wanted
 
 Progress = Callable[[int, int], None]  # (images done, images in all)
 
@@ -29,7 +29,7 @@ Progress = Callable[[int, int], None]  # (images done, images in all)
 def extract(
     backbone: nn.Module,
     source: Source,
-    wanted: Wanted = Wanted(),
+    wanted: Wanted = CLASS_EMBEDDING,
     *,
     image_size_px: int | None = None,
     batch_size: int = 128,

@@ -27,8 +27,9 @@ def resize_and_crop(image: Tensor, size_px: int) -> Tensor:
     Source: section 5 of the paper's protocols (resize 256, crop 224), kept in proportion for other sizes.
     """
     short_side = round(size_px * RESIZE_OVER_CROP)
-    resized = F.resize(image, [short_side], interpolation=InterpolationMode.BICUBIC, antialias=True)
-    return F.center_crop(resized, [size_px, size_px])
+    resized: Tensor = F.resize(image, [short_side], interpolation=InterpolationMode.BICUBIC, antialias=True)
+    cropped: Tensor = F.center_crop(resized, [size_px, size_px])
+    return cropped
 
 
 def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:

@@ -25,6 +25,9 @@ class Wanted:
         )
 
 
+CLASS_EMBEDDING = Wanted()
+
+
 @dataclass(frozen=True)
 class FeatureTable:
     """One row per image that could be read, in the order of the source."""

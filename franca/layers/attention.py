@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from franca.errors import ConfigError
+from franca.layers.layer_scale import scaled_linear
 from franca.layers.packing import Layout, pack, unpack
 
 KERNELS = ("auto", "sdpa", "plain")
@@ -24,7 +25,8 @@ def attend_sdpa(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 def attend_plain(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """The same, written out, which holds the [n, heads, L, L] scores."""
     scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)  # [n, heads, L, L]
-    return scores.softmax(dim=-1) @ value
+    mixed: Tensor = scores.softmax(dim=-1) @ value
+    return mixed
 
 
 def plain_is_faster(query: Tensor) -> bool:
@@ -49,12 +51,11 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)
 
-    def forward(self, tokens: Tensor, layout: Layout) -> Tensor:
-        """Map a table [T, D] to a table [T, D]; groups of ``layout`` are attended to one after the other."""
+    def forward(self, tokens: Tensor, layout: Layout, gamma: Tensor | None = None) -> Tensor:
+        """Map a table [T, D] to a table [T, D], scaled by ``gamma`` [D] where it is given."""
         groups = unpack(self.qkv(tokens), layout)  # [T, 3 D] -> one [n, L, 3 D] per group
-        mixed, _ = pack([self._attend(group) for group in groups])
-        projected: Tensor = self.proj(mixed)
-        return projected
+        mixed, _ = pack([self._attend(group) for group in groups])  # [T, D]
+        return scaled_linear(self.proj, mixed, gamma)
 
     def _attend(self, qkv: Tensor) -> Tensor:
         by_head = qkv.unflatten(-1, (3, self.num_heads, -1))  # [n, L, 3 D] -> [n, L, 3, heads, d]

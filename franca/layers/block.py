@@ -28,10 +28,10 @@ class Block(nn.Module):
         super().__init__()
         self.norm1 = nn.LayerNorm(width, eps=NORM_EPS)
         self.attn = Attention(width, num_heads)
-        self.ls1 = nn.Identity() if layer_scale is None else LayerScale(width, layer_scale)
+        self.ls1 = None if layer_scale is None else LayerScale(width, layer_scale)
         self.norm2 = nn.LayerNorm(width, eps=NORM_EPS)
         self.mlp = FEED_FORWARDS[ffn](width, ffn_ratio)
-        self.ls2 = nn.Identity() if layer_scale is None else LayerScale(width, layer_scale)
+        self.ls2 = None if layer_scale is None else LayerScale(width, layer_scale)
 
     def forward(self, tokens: Tensor, layout: Layout, kept: tuple[Kept, Kept] | None = None) -> Tensor:
         """Map a table [T, D] to a table [T, D].
@@ -46,9 +46,9 @@ class Block(nn.Module):
         return add_branch(tokens, layout, self._feed_forward, kept_ffn)
 
     def _attention(self, tokens: Tensor, layout: Layout) -> Tensor:
-        update: Tensor = self.ls1(self.attn(self.norm1(tokens), layout))
+        update: Tensor = self.attn(self.norm1(tokens), layout, self.ls1.gamma if self.ls1 is not None else None)
         return update
 
     def _feed_forward(self, tokens: Tensor, layout: Layout) -> Tensor:
-        update: Tensor = self.ls2(self.mlp(self.norm2(tokens)))
+        update: Tensor = self.mlp(self.norm2(tokens), self.ls2.gamma if self.ls2 is not None else None)
         return update

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import nn
 
 STD = 0.02
+
+
+@runtime_checkable
+class HasParameters(Protocol):
+    """A module that draws parameters of its own."""
+
+    def reset_parameters(self, generator: torch.Generator) -> None:
+        """Draw the parameters that the module holds itself, not those of its children."""
 
 
 def reset_linear(layer: nn.Linear, generator: torch.Generator) -> None:
@@ -41,28 +49,31 @@ RESET: dict[type[nn.Module], Callable[[Any, torch.Generator], None]] = {
 
 
 def initialize(module: nn.Module, seed: int) -> None:
-    """Give every parameter of ``module`` its first value, on the CPU, as a pure function of ``seed``.
+    """Give every parameter of ``module`` its first value, as a pure function of ``seed`` whatever the device.
 
     Torch's linear, convolution and norm layers follow the table above; a module with parameters of its own draws
     them in ``reset_parameters(generator)``. Everything is set to NaN before, so that a parameter which nobody
     draws shows at the first step.
 
     Args:
-        module: any module; its parameters may be on the meta device, and are on the CPU afterwards.
+        module: any module; parameters that are on the meta device are on the CPU afterwards.
         seed: of the random numbers.
     """
-    module.to_empty(device="cpu")
+    devices = {parameter.device for parameter in module.parameters()}
+    module.to_empty(device="cpu")  # random numbers differ between kinds of devices
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.fill_(math.nan)
         for part in module.modules():
             _reset(part, generator)
+    for device in devices - {torch.device("meta"), torch.device("cpu")}:
+        module.to(device)
 
 
 def _reset(part: nn.Module, generator: torch.Generator) -> None:
     """Draw the parameters that ``part`` holds itself."""
     if type(part) in RESET:
         RESET[type(part)](part, generator)
-    elif next(part.parameters(recurse=False), None) is not None and hasattr(part, "reset_parameters"):
+    elif isinstance(part, HasParameters):
         part.reset_parameters(generator)

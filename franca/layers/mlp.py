@@ -5,6 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from franca.layers.layer_scale import scaled_linear
+
 
 class Mlp(nn.Module):
     """Linear, GELU, linear.
@@ -20,10 +22,9 @@ class Mlp(nn.Module):
         self.fc1 = nn.Linear(width, hidden)
         self.fc2 = nn.Linear(hidden, width)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Map [..., D] to [..., D]."""
-        output: Tensor = self.fc2(F.gelu(self.fc1(tokens)))
-        return output
+    def forward(self, tokens: Tensor, gamma: Tensor | None = None) -> Tensor:
+        """Map [..., D] to [..., D], scaled by ``gamma`` [D] where it is given."""
+        return scaled_linear(self.fc2, F.gelu(self.fc1(tokens)), gamma)
 
 
 def swiglu_hidden(width: int, ratio: float) -> int:
@@ -47,11 +48,10 @@ class SwiGLU(nn.Module):
         self.w12 = nn.Linear(width, 2 * hidden)
         self.w3 = nn.Linear(hidden, width)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Map [..., D] to [..., D]."""
+    def forward(self, tokens: Tensor, gamma: Tensor | None = None) -> Tensor:
+        """Map [..., D] to [..., D], scaled by ``gamma`` [D] where it is given."""
         gate, content = self.w12(tokens).chunk(2, dim=-1)
-        output: Tensor = self.w3(F.silu(gate) * content)
-        return output
+        return scaled_linear(self.w3, F.silu(gate) * content, gamma)
 
 
 FEED_FORWARDS: dict[str, type[Mlp] | type[SwiGLU]] = {"mlp": Mlp, "swiglu": SwiGLU}

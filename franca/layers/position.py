@@ -9,9 +9,7 @@ INTERPOLATIONS = ("size", "offset")
 OFFSET = 0.1
 
 
-def resize_positions(
-    positions: Tensor, stored: tuple[int, int], grid: tuple[int, int], interpolation: str
-) -> Tensor:
+def resize_positions(positions: Tensor, stored: tuple[int, int], grid: tuple[int, int], interpolation: str) -> Tensor:
     """Resize position embeddings bicubically, in fp32.
 
     Args:

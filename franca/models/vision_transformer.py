@@ -243,9 +243,7 @@ class VisionTransformer(nn.Module):
             _check_masks(masks, patches, grid)
             patches = torch.where(masks[..., None], self.mask_token.to(patches.dtype), patches)
         positions = self.pos_embed
-        patches = patches + resize_positions(
-            positions[:, 1:], self.position_grid, grid, self.position_interpolation
-        )
+        patches = patches + resize_positions(positions[:, 1:], self.position_grid, grid, self.position_interpolation)
         leading = [self.cls_token + positions[:, :1]]
         if self.num_registers:
             leading.append(self.register_tokens)
@@ -282,4 +280,4 @@ def _check_masks(masks: Tensor, patches: Tensor, grid: tuple[int, int]) -> None:
 
 def _as_map(features: Features) -> Tensor:
     """Patches [B, N, D] as maps [B, D, h, w]."""
-    return features.patches.unflatten(1, features.grid).permute(0, 3, 1, 2).contiguous()
+    return features.patches.reshape(-1, *features.grid, features.cls.shape[-1]).permute(0, 3, 1, 2).contiguous()

@@ -15,6 +15,9 @@ import json
 import os
 import re
 import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,7 +73,8 @@ def save(
     temporary = folder / f".{path.name}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    dcp.save(_state(networks, optimizer), checkpoint_id=temporary, no_dist=not is_distributed())
+    with _one_process_is_fine():
+        dcp.save(_state(networks, optimizer), checkpoint_id=temporary, no_dist=not is_distributed())
     (temporary / "progress.json").write_text(json.dumps(asdict(progress)))
     for file in temporary.iterdir():
         _sync(file)
@@ -137,9 +141,18 @@ def _read(state: dict[str, Any], path: Path) -> None:
         shown = "\n  ".join(problems[:20]) + (f"\n  … and {len(problems) - 20} more" if len(problems) > 20 else "")
         raise CheckpointError(f"{path} does not match this run:\n  {shown}")
     try:
-        dcp.load(state, storage_reader=reader, no_dist=not is_distributed())
-    except Exception as error:
+        with _one_process_is_fine():
+            dcp.load(state, storage_reader=reader, no_dist=not is_distributed())
+    except (Exception, dcp.CheckpointException) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
+
+
+@contextmanager
+def _one_process_is_fine() -> Iterator[None]:
+    """Without a process group, which one process does not need, each call would warn."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+        yield
 
 
 def _sync(path: Path) -> None:

@@ -120,7 +120,7 @@ def open_run_folder(config: Config, *, fresh: bool = False) -> tuple[RunFolder, 
 
 def _changes(path: Path, config: Config) -> list[str]:
     """Harmless changes against the run's own configuration; those that change results are refused."""
-    before = load_recipe(str(path / "config.yaml"), [])
+    before = load_recipe(str(path / "config.yaml"), need_data=False)
     changed = differences(before, config, RESULT_GROUPS)
     if changed:
         raise ConfigError(

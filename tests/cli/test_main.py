@@ -126,5 +126,5 @@ def test_a_reader_that_leaves_is_no_error_message() -> None:
 
 
 def test_the_frame_imports_no_torch() -> None:
-    code = "import sys; import franca.cli.main as m; m.main(['config', 'list']); sys.exit('torch' in sys.modules)"
+    code = "import sys, franca.cli.main as m; m.main(['config', 'list']); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0

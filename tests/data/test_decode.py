@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import pickle
 import zlib
 
 import numpy as np
@@ -126,7 +125,7 @@ def test_animation_gives_its_first_frame() -> None:
         (encoded(photo())[:-2000], "truncated"),
         (gzip.compress(encoded(photo()))[:-2000], "truncated"),
         (b"\x1f\x8b" + b"\xff" * 50, "damaged"),
-        (encoded(photo())[:100] + b"\0" * 400 + encoded(photo())[500:], "damaged"),
+        (encoded(photo()).replace(b"IDATx", b"IDAT\xff"), "damaged"),
     ],
 )
 def test_bad_bytes_have_a_reason(data: bytes, reason: str) -> None:
@@ -157,8 +156,3 @@ def test_gzip_bomb_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_MAX_BYTES", 1000)
     with pytest.raises(BadSample, match="too_large"):
         decode(gzip.compress(bytes(100_000)), "key")
-
-
-def test_bad_sample_survives_pickling() -> None:
-    again = pickle.loads(pickle.dumps(BadSample("key", "empty")))
-    assert (again.key, again.reason, str(again)) == ("key", "empty", "key: empty")

@@ -18,9 +18,9 @@ def test_is_one_to_one(size: int, key: int) -> None:
     assert np.array_equal(np.sort(image), np.arange(size))
 
 
-@pytest.mark.parametrize("size", [2, 3, 4, 5])
+@pytest.mark.parametrize("size", [2, 3, 4, 5, 6, 7])
 def test_small_ranges_reach_every_permutation_equally_often(size: int) -> None:
-    keys = np.arange(24_000)
+    keys = np.arange(max(24_000, 20 * math.factorial(size)))
     images = Permutation(size, keys[:, None])(np.arange(size))  # [keys, size]
     counts = Counter(map(tuple, images.tolist()))
     cells = math.factorial(size)
@@ -59,7 +59,4 @@ def test_huge_ranges_stay_in_range_and_apart() -> None:
 
 
 def test_values_are_fixed_for_ever() -> None:
-    assert Permutation(10, 0)(np.arange(10)).tolist() == FIXED
-
-
-FIXED: list[int] = []
+    assert Permutation(10, 0)(np.arange(10)).tolist() == [1, 9, 5, 2, 3, 8, 7, 6, 4, 0]

@@ -72,9 +72,7 @@ def test_a_lane_stays_within_its_window() -> None:
 def test_window_borders_move_from_pass_to_pass() -> None:
     # The set of the first 8 samples of a lane would be one full window each time if borders stood still.
     plan = SamplePlan([64], seed=0, order="lanes", num_lanes=1, window=8)
-    aligned = [
-        set(plan.samples(64 * number + np.arange(8)).tolist()) == set(range(8)) for number in range(40)
-    ]
+    aligned = [set(plan.samples(64 * number + np.arange(8)).tolist()) == set(range(8)) for number in range(40)]
     assert sum(aligned) < 20
 
 
@@ -127,5 +125,5 @@ def test_no_sample_is_an_error(sizes: list[int]) -> None:
 
 
 def test_an_unknown_order_lists_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="'random'.*auto, full, lanes"):
+    with pytest.raises(ConfigError, match=r"'random'.*auto, full, lanes"):
         SamplePlan([3], seed=0, order="random")

@@ -1,0 +1,23 @@
+"""``franca report RUN…``: a page for each run."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Run folders."""
+    parser.add_argument("runs", metavar="RUN", nargs="+", type=Path, help="run folders")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write RUN/report.html for every run."""
+    from franca.report.run_report import write_run_report  # matplotlib and torch take seconds to import
+
+    console = Console(highlight=False)
+    for folder in args.runs:
+        console.print(f"wrote {write_run_report(folder)}", markup=False, soft_wrap=True)
+    return 0

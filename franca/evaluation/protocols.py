@@ -1,0 +1,114 @@
+"""The protocols by name, and how their options are read.
+
+A new protocol is one file here, one YAML of the same name in ``eval/``, and a line in `PROTOCOLS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, make_dataclass
+from typing import Any
+
+import torch
+import yaml
+
+from franca import assets
+from franca.config.build import build
+from franca.config.problems import Problem, did_you_mean
+from franca.config.schema import SyntheticConfig
+from franca.errors import ConfigError
+from franca.evaluation import knn, linear
+from franca.evaluation.report import Result
+from franca.features.settings import FeatureSettings, ModelSettings
+from franca.features.table import FeatureTable, Wanted
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What a protocol module offers."""
+
+    settings: type[Any]
+    wanted: Callable[[Any], Wanted]
+    run: Callable[[FeatureTable, FeatureTable, Any, torch.device | str], Result]
+
+
+PROTOCOLS = {
+    "knn": Protocol(knn.KnnSettings, knn.wanted, knn.run),
+    "linear": Protocol(linear.LinearSettings, linear.wanted, linear.run),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommonOptions:
+    """Options of an evaluation that belong to no protocol."""
+
+    model: ModelSettings = field(default_factory=ModelSettings)
+    features: FeatureSettings = field(default_factory=FeatureSettings)
+    synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
+
+
+@dataclass(frozen=True)
+class Options:
+    """Everything that an evaluation can be told."""
+
+    common: CommonOptions
+    protocols: Mapping[str, Any]  # settings of each chosen protocol, by its name
+
+
+def read_options(names: Sequence[str], overrides: Mapping[str, Any] | None = None) -> Options:
+    """Options of the protocols ``names``: their YAML in ``eval/``, changed by ``overrides``.
+
+    Args:
+        names: Of protocols.
+        overrides: Key to value. ``linear.epochs`` sets one option; a plain ``prefixes`` sets it in every chosen
+            protocol that has it. Drawn images are set as ``synthetic.num_images``.
+
+    Raises:
+        ConfigError: An unknown protocol, or wrong options; the message lists all problems.
+    """
+    check_names(names)
+    groups = [(name, PROTOCOLS[name].settings, field(default_factory=PROTOCOLS[name].settings)) for name in names]
+    schema = make_dataclass("EvaluationOptions", groups, bases=(CommonOptions,), frozen=True, kw_only=True)
+    data: dict[str, dict[str, Any]] = {name: _read_yaml(name) for name in names}
+    homes = _homes(schema)
+    unknown = []
+    for key, value in (overrides or {}).items():
+        group, dot, option = key.partition(".")
+        owners = [group] if dot else homes.get(key, [])
+        if not owners:
+            unknown.append(Problem((key,), f"unknown key{did_you_mean(key, homes)}"))
+        for owner in owners:
+            data.setdefault(owner, {})[option if dot else key] = value
+    built: Any = build(data, schema, check=lambda _: unknown, where="the options of this evaluation")
+    return Options(built, {name: getattr(built, name) for name in names})
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raises a ConfigError where there are no names, one is unknown, or one is given twice."""
+    for name in names:
+        if name not in PROTOCOLS:
+            hint = did_you_mean(name, PROTOCOLS)
+            raise ConfigError(f"there is no protocol {name!r}{hint}\nProtocols: {', '.join(PROTOCOLS)}.")
+    if not names or len(set(names)) < len(names):
+        raise ConfigError(f"protocols: found {','.join(names)!r}, expected some of {', '.join(PROTOCOLS)}, each once")
+
+
+def _homes(schema: type[Any]) -> dict[str, list[str]]:
+    """Plain option name to the groups that have it; the drawn images are only set by their dotted keys."""
+    groups = {group.name: group.default_factory for group in fields(schema) if group.name != "synthetic"}
+    homes: dict[str, list[str]] = {}
+    for name, settings in groups.items():
+        for option in fields(settings):  # type: ignore[arg-type]
+            homes.setdefault(option.name, []).append(name)
+    return homes
+
+
+def _read_yaml(name: str) -> dict[str, Any]:
+    file = assets.path("eval", f"{name}.yaml")
+    try:
+        settings = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"{file} cannot be read: {error}") from error
+    if not isinstance(settings, dict):
+        raise ConfigError(f"{file} must hold options, one `key: value` a line")
+    return settings

@@ -1,0 +1,77 @@
+"""The report of a run: what was trained, how it went, what the patches look like."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from franca.config.recipes import load_recipe
+from franca.config.schema import Config
+from franca.data.sample import BadSample, Sample, Source
+from franca.data.sources import open_source
+from franca.errors import DataError
+from franca.models.weights import load_backbone
+from franca.report.curves import loss_figure
+from franca.report.metrics import read_metrics
+from franca.report.page import Section, picture, table, write_page
+from franca.report.pca import pca_figure
+
+NUM_PICTURES = 8
+
+
+def write_run_report(run: Path, scores: Sequence[Section] = ()) -> Path:
+    """Write ``run/report.html``.
+
+    Args:
+        run: a run folder that has logged at least one step.
+        scores: sections that go before the pictures.
+
+    Returns:
+        The path of the report.
+
+    Raises:
+        DataError: the folder is no run, or has logged nothing yet.
+    """
+    records = read_metrics(run)
+    config = load_recipe(str(run / "config.yaml"), need_data=False)
+    last = records[-1]
+    facts = {
+        "command": (run / "command.txt").read_text().splitlines()[-1],
+        "steps": f"{last['step']:,.0f} of {config.train.steps:,}",
+        "images seen": f"{last['images']:,.0f}",
+        "total loss": f"{last['loss/total']:.4f}",
+        "speed": f"{last['images_per_second']:.0f} images/s, {last['data_wait_fraction']:.0%} of it waiting for data",
+        "unreadable samples replaced": f"{last.get('data/skipped', 0):,.0f}",
+        "steps skipped": f"{last.get('steps_skipped', 0):,.0f}",
+    }
+    sections = [Section("Run", table(facts)), *scores, Section("Loss", picture(loss_figure([(run.name, records)])))]
+    sections.append(Section("Patch features, first three principal components", _patch_picture(run, config)))
+    path = run / "report.html"
+    write_page(path, f"franca: {run.name}", sections)
+    return path
+
+
+def _patch_picture(run: Path, config: Config) -> str:
+    """The teacher's view of a few training images; a sentence where either is gone."""
+    export = run / "exports" / "teacher.safetensors"
+    if not export.is_file():
+        return f"<p>No teacher has been exported to {export} yet.</p>"
+    try:
+        source = open_source(config.data.train or "", kind=config.data.kind, split="val", synthetic=config.data.synthetic)
+    except DataError as error:
+        return f"<p>The training images are not there: {error}</p>"
+    images = [sample.image for sample in _some_samples(source)]
+    return picture(pca_figure(load_backbone(export), images))
+
+
+def _some_samples(source: Source) -> list[Sample]:
+    """Readable samples spread over the source, a few positions ahead where one is not."""
+    samples = []
+    for index in range(0, len(source), max(1, len(source) // (2 * NUM_PICTURES)) | 1):
+        try:
+            samples.append(source.read(index))
+        except BadSample:
+            continue
+        if len(samples) == NUM_PICTURES:
+            break
+    return samples

@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from franca.batch import Batch, Skipped
+from franca.data.collate import PretrainingData
+from franca.data.loader import BadSampleCount, Batches, make_loader
+from franca.errors import TooManyBadSamples
+from tests.data.fake import FakeSource
+from tests.data.test_collate import assert_equal, config
+
+CPU = torch.device("cpu")
+
+
+def load(source: FakeSource, *, start: int = 0, stop: int = 6, workers: int = 0, limit: float = 1.0) -> Batches:
+    data = PretrainingData.from_config(source, config(micro_batch=4))
+    return make_loader(data, start=start, stop=stop, workers=workers, device=CPU, max_bad_fraction=limit)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_do_not_change_batches(workers: int) -> None:
+    source = FakeSource(50, bad=[3, 14, 15])
+    alone, together = list(load(source)), list(load(source, workers=workers))
+    assert len(alone) == len(together) == 6
+    for first, second in zip(alone, together, strict=True):
+        assert_equal(first, second)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_starting_in_the_middle_gives_the_same_batches(workers: int) -> None:
+    whole = list(load(FakeSource(50)))
+    rest = list(load(FakeSource(50), start=4, workers=workers))
+    assert [batch.positions[0] for batch in rest] == [16, 20]
+    assert_equal(rest[0], whole[4])
+    assert_equal(rest[1], whole[5])
+
+
+def test_the_global_generator_is_left_alone() -> None:
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    list(load(FakeSource(50), workers=1, stop=2))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_nothing_to_load() -> None:
+    assert list(load(FakeSource(5), start=3, stop=3)) == []
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_too_many_bad_samples_stop_the_run_with_one_line(workers: int) -> None:
+    batches = load(FakeSource(200, bad=range(40)), stop=1000, workers=workers, limit=0.1)
+    with pytest.raises(TooManyBadSamples) as caught:
+        list(batches)
+    assert "samples are unreadable (truncated " in str(caught.value)
+    assert "data.max_bad_fraction=0.1" in str(caught.value)
+    assert caught.value.exit_code == 1
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_unreadable_source_gives_one_line_from_a_worker_too(workers: int) -> None:
+    with pytest.raises(TooManyBadSamples) as caught:
+        list(load(FakeSource(20, bad=range(20)), workers=workers))
+    assert "\n" not in str(caught.value)
+    assert "Traceback" not in str(caught.value)
+
+
+def batch_of(num_images: int, num_skipped: int) -> Batch:
+    empty, numbers = torch.empty(0), torch.arange(num_images)
+    return Batch(
+        global_crops=empty, local_crops=empty, masks=empty, positions=numbers, samples=numbers,
+        global_batch=num_images, skipped=(Skipped("a.jpg", "empty"),) * num_skipped,
+    )  # fmt: skip
+
+
+def test_the_share_of_bad_samples_is_of_all_reads() -> None:
+    count = BadSampleCount(0.1)
+    for _ in range(20):
+        count.add(batch_of(90, 10))  # exactly a tenth is allowed
+    with pytest.raises(TooManyBadSamples, match=r"201 of 2,001 samples .*\(empty 201; latest: a\.jpg\)"):
+        count.add(batch_of(0, 1))
+
+
+def test_a_bad_sample_early_on_does_not_stop_the_run_unless_none_is_allowed() -> None:
+    BadSampleCount(0.05).add(batch_of(4, 1))
+    with pytest.raises(TooManyBadSamples):
+        BadSampleCount(0).add(batch_of(4, 1))
+
+
+def test_leaving_early_ends_the_workers() -> None:
+    batches = load(FakeSource(50), stop=1000, workers=2)
+    next(batches)
+    assert len(multiprocessing.active_children()) == 2
+    batches.close()
+    assert multiprocessing.active_children() == []
+
+
+def test_workers_ignore_signals_meant_for_the_main_process() -> None:
+    batches = load(FakeSource(50), stop=12, workers=1)
+    next(batches)
+    (worker,) = multiprocessing.active_children()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        os.kill(worker.pid or 0, number)
+    assert len(list(batches)) == 11
+
+
+SCRIPT = """
+import multiprocessing, time
+from tests.data.test_loader import FakeSource, load
+batches = load(FakeSource(50), stop=100000, workers=2)
+next(batches)
+print(*[worker.pid for worker in multiprocessing.active_children()], flush=True)
+{end}
+"""
+
+
+def start(end: str) -> tuple[subprocess.Popen[str], list[int]]:
+    root = Path(__file__).parents[2]
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT.format(end=end)],
+        cwd=root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    return process, [int(pid) for pid in process.stdout.readline().split()]
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_workers_die_with_a_killed_parent() -> None:
+    process, workers = start("time.sleep(60)")
+    assert len(workers) == 2
+    process.kill()
+    process.communicate()
+    deadline = time.monotonic() + 2
+    while any(map(is_alive, workers)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not any(map(is_alive, workers))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_process_that_fails_in_the_middle_does_not_wait_for_its_workers() -> None:
+    process, workers = start("1 / 0")
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert "worker" not in errors
+    assert not any(map(is_alive, workers))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("workers", [0, 1])
+def test_batches_for_cuda_are_pinned(workers: int) -> None:
+    data = PretrainingData.from_config(FakeSource(50), config())
+    (batch,) = make_loader(data, start=0, stop=1, workers=workers, device=torch.device("cuda"), max_bad_fraction=1)
+    assert batch.global_crops.is_pinned()
+    assert batch.masks.is_pinned()
+    assert batch.to(torch.device("cuda")).samples.is_cuda

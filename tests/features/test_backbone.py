@@ -1,0 +1,62 @@
+"""Finding a model by what the user calls it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from franca.errors import CheckpointError, ConfigError
+from franca.features.backbone import fingerprint, num_blocks, open_backbone, preprocessing_of
+from franca.models.preprocessing import Preprocessing
+from franca.models.vision_transformer import VisionTransformer
+
+
+def test_a_callable_in_the_folder_one_works_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_models.py").write_text(
+        "from torch import nn\ndef tiny():\n    return nn.Linear(3, 2)\ndef text():\n    return 'a'\nnothing = 3\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))  # puts sys.path back afterwards
+    model = open_backbone("my_models:tiny")
+    assert isinstance(model, nn.Linear) and not model.training
+    for name, said in (("nothing", "not callable"), ("other", "has no 'other'"), ("text", "returned str")):
+        with pytest.raises(ConfigError, match=said):
+            open_backbone(f"my_models:{name}")
+    with pytest.raises(ConfigError, match="cannot import 'no_such_module'"):
+        open_backbone("no_such_module:tiny")
+    with pytest.raises(ConfigError, match="for named models"):
+        open_backbone("my_models:tiny", pretrained=False)
+
+
+def test_names_and_paths_go_to_the_hub(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError):
+        open_backbone("franca_vits14")
+    with pytest.raises(CheckpointError):
+        open_backbone(str(tmp_path / "no_such_run"))
+
+
+def test_preprocessing_is_the_models_or_imagenets() -> None:
+    model = nn.Linear(1, 1)
+    assert preprocessing_of(model) == Preprocessing()
+    stated = Preprocessing(40, (0.5,) * 3, (0.1,) * 3)
+    model.preprocessing = stated  # type: ignore[assignment]
+    assert preprocessing_of(model) is stated
+
+
+def test_num_blocks() -> None:
+    assert num_blocks(nn.Linear(1, 1)) == 1
+    assert num_blocks(VisionTransformer(width=8, depth=3, num_heads=1, patch_size_px=4, image_size_px=8)) == 3
+
+
+def test_the_fingerprint_is_of_the_weights() -> None:
+    torch.manual_seed(0)
+    model, twin = nn.Linear(3, 2), nn.Linear(3, 2)
+    assert fingerprint(model) != fingerprint(twin)
+    twin.load_state_dict(model.state_dict())
+    assert fingerprint(model) == fingerprint(twin)
+    with torch.no_grad():
+        twin.weight[0, 0] += 1e-6
+    assert fingerprint(model) != fingerprint(twin)

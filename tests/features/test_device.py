@@ -1,0 +1,33 @@
+"""Names of devices and precisions."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from franca.errors import ConfigError
+from franca.features.device import resolve_device, resolve_precision
+
+CPU = torch.device("cpu")
+
+
+def test_names_are_taken_as_they_are() -> None:
+    assert resolve_device("cpu") == CPU
+    assert [resolve_precision(name, CPU) for name in ("fp32", "bf16", "fp16")] == ["fp32", "bf16", "fp16"]
+
+
+def test_auto_is_something_this_machine_has() -> None:
+    torch.zeros(1, device=resolve_device("auto"))
+    assert resolve_precision("auto", CPU) in ("fp32", "bf16")
+    assert resolve_precision("auto", torch.device("mps")) == "fp32"
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:x", "", "cpu:1", "cuda:999"])
+def test_a_device_that_is_not_there(name: str) -> None:
+    with pytest.raises(ConfigError, match="device="):
+        resolve_device(name)
+
+
+def test_unknown_precision_lists_the_known() -> None:
+    with pytest.raises(ConfigError, match="auto, fp32, bf16, fp16"):
+        resolve_precision("fp8", CPU)

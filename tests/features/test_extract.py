@@ -1,0 +1,145 @@
+"""Extraction against calling the backbone by hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from franca.data.sample import BadSample, Sample
+from franca.errors import DataError
+from franca.features.extract import extract
+from franca.features.preprocess import normalise, resize_and_crop
+from franca.features.table import Wanted
+from franca.models.preprocessing import Preprocessing
+from franca.models.vision_transformer import VisionTransformer
+
+SIZE_PX = 16
+
+
+@dataclass
+class Images:
+    """Random images of different sizes; those in ``bad`` cannot be read."""
+
+    count: int = 7
+    bad: tuple[int, ...] = ()
+    labelled: bool = True
+    kind: str = "folder"
+    location: str = "somewhere"
+    class_names: tuple[str, ...] | None = ("cat", "dog")
+
+    @property
+    def group_sizes(self) -> tuple[int, ...]:
+        return (self.count,)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def read(self, index: int) -> Sample:
+        if index in self.bad:
+            raise BadSample(f"image {index}", "truncated")
+        generator = torch.Generator().manual_seed(index)
+        image = torch.randint(256, (3, 20 + index, 30), dtype=torch.uint8, generator=generator)
+        return Sample(f"image {index}", image, index % 2 if self.labelled else None)
+
+
+@pytest.fixture
+def backbone() -> VisionTransformer:
+    model = VisionTransformer(width=24, depth=3, num_heads=2, patch_size_px=4, image_size_px=SIZE_PX, num_registers=2)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
+    model.preprocessing = Preprocessing(SIZE_PX, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
+    return model
+
+
+def inputs(source: Images, size_px: int = SIZE_PX) -> Tensor:
+    images = [resize_and_crop(source.read(i).image, size_px) for i in range(len(source)) if i not in source.bad]
+    return normalise(torch.stack(images), (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
+
+
+def test_features_are_those_of_the_backbone(backbone: VisionTransformer) -> None:
+    source = Images()
+    table = extract(backbone, source, Wanted(2, True, True), batch_size=3, workers=0, precision="fp32")
+    with torch.no_grad():
+        last = backbone.eval().features(inputs(source))
+        earlier = backbone.get_intermediate_layers(inputs(source), n=2, return_class_token=True)[0][1]
+    torch.testing.assert_close(table.cls, torch.stack([earlier, last.cls], 1))
+    assert table.patches is not None and table.patch_mean is not None and table.labels is not None
+    torch.testing.assert_close(table.patches, last.patches)
+    torch.testing.assert_close(table.patch_mean, last.patches.mean(1))
+    assert table.labels.tolist() == [0, 1, 0, 1, 0, 1, 0]
+    assert (table.keys[6], table.class_names, table.skipped) == ("image 6", ("cat", "dog"), ())
+
+
+@pytest.mark.parametrize(("batch_size", "workers"), [(1, 0), (7, 0), (2, 2)])
+def test_batches_and_workers_change_nothing(backbone: VisionTransformer, batch_size: int, workers: int) -> None:
+    whole = extract(backbone, Images(), batch_size=100, workers=0, precision="fp32")
+    parts = extract(backbone, Images(), batch_size=batch_size, workers=workers, precision="fp32")
+    torch.testing.assert_close(parts.cls, whole.cls)
+    assert parts.keys == whole.keys
+
+
+def test_only_what_is_wanted_is_kept(backbone: VisionTransformer) -> None:
+    table = extract(backbone, Images(), workers=0)
+    assert table.cls.shape == (7, 1, 24) and table.cls.dtype == torch.float32
+    assert table.patch_mean is None and table.patches is None
+
+
+def test_a_shorter_model_gives_all_its_blocks(backbone: VisionTransformer) -> None:
+    assert extract(backbone, Images(), Wanted(layers=9), workers=0).cls.shape == (7, 3, 24)
+
+
+def test_the_image_size_can_be_changed(backbone: VisionTransformer) -> None:
+    table = extract(backbone, Images(), image_size_px=24, workers=0, precision="fp32")
+    with torch.no_grad():
+        torch.testing.assert_close(table.embedding, backbone(inputs(Images(), 24)))
+
+
+def test_unreadable_images_are_left_out_and_named(backbone: VisionTransformer) -> None:
+    source = Images(bad=(0, 1, 5))
+    table = extract(backbone, source, batch_size=2, workers=0, precision="fp32")
+    assert table.keys == ("image 2", "image 3", "image 4", "image 6")
+    assert [(bad.key, bad.reason) for bad in table.skipped] == [(f"image {i}", "truncated") for i in (0, 1, 5)]
+    with torch.no_grad():
+        torch.testing.assert_close(table.embedding, backbone(inputs(source)))
+
+
+def test_nothing_readable(backbone: VisionTransformer) -> None:
+    with pytest.raises(DataError, match="somewhere: none of its 2 images could be read"):
+        extract(backbone, Images(count=2, bad=(0, 1)), workers=0)
+
+
+def test_no_labels(backbone: VisionTransformer) -> None:
+    assert extract(backbone, Images(labelled=False), workers=0).labels is None
+
+
+def test_patches_must_tile_the_image(backbone: VisionTransformer) -> None:
+    with pytest.raises(DataError, match=r"image_size_px=18 .* 4 px; try image_size_px=16 or image_size_px=20"):
+        extract(backbone, Images(), image_size_px=18)
+
+
+def test_progress_counts_every_image(backbone: VisionTransformer) -> None:
+    seen: list[tuple[int, int]] = []
+    extract(backbone, Images(bad=(3,)), batch_size=3, workers=0, progress=lambda *now: seen.append(now))
+    assert seen == [(3, 7), (6, 7), (7, 7)]
+
+
+def test_bf16_is_near_fp32(backbone: VisionTransformer) -> None:
+    exact = extract(backbone, Images(), workers=0, precision="fp32").embedding
+    rounded = extract(backbone, Images(), workers=0, precision="bf16").embedding
+    assert not torch.equal(exact, rounded)
+    assert torch.cosine_similarity(exact, rounded).min() > 0.99
+
+
+def test_a_model_that_only_embeds() -> None:
+    class Mean(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return images.mean((2, 3))
+
+    table = extract(Mean(), Images(), Wanted(4, True, True), image_size_px=8, workers=0)
+    assert table.cls.shape == (7, 1, 3)
+    assert table.patch_mean is None and table.patches is None

@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from franca.errors import ConfigError, DataError
+from franca.layers.attention import set_attention
+from franca.models.features import Features
+from franca.models.registry import RELEASES, build_release
+from franca.models.vision_transformer import VisionTransformer
+from tests.models import reference
+
+SMALL: dict[str, Any] = {"width": 16, "depth": 3, "num_heads": 2, "patch_size_px": 4, "image_size_px": (12, 8)}
+
+
+def small(**options: Any) -> VisionTransformer:
+    """A small backbone with every parameter drawn at random."""
+    model = VisionTransformer(**{**SMALL, **options})
+    reference.randomize(model)
+    return model
+
+
+def tensors(features: Features) -> list[Tensor]:
+    return [features.cls, features.registers, features.patches]
+
+
+@pytest.mark.parametrize("ffn", ["mlp", "swiglu"])
+@pytest.mark.parametrize("num_registers", [0, 4])
+@pytest.mark.parametrize("layer_scale", [None, 1e-5])
+def test_equals_the_formula(ffn: str, num_registers: int, layer_scale: float | None) -> None:
+    model = small(ffn=ffn, num_registers=num_registers, layer_scale=layer_scale)
+    images, masks = torch.randn(2, 3, 12, 8), torch.tensor([[1, 0, 0, 1, 0, 0], [0, 0, 0, 0, 0, 1]]).bool()
+    state = model.state_dict()
+    for mask in (None, masks):
+        expected = reference.forward(state, model.config, images, mask)
+        normed = reference.norm(expected, state, "norm")
+        found = model.forward_features(images, mask)
+        torch.testing.assert_close(found["x_prenorm"], expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(found["x_norm_clstoken"], normed[:, 0], rtol=1e-4, atol=1e-5)
+        assert found["x_norm_regtokens"].shape == (2, num_registers, 16)
+        torch.testing.assert_close(found["x_norm_regtokens"], normed[:, 1 : 1 + num_registers], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(found["x_norm_patchtokens"], normed[:, 1 + num_registers :], rtol=1e-4, atol=1e-5)
+        assert found["masks"] is mask
+
+
+@pytest.mark.parametrize("name", [name for name in RELEASES if name.endswith("14")])
+def test_releases_equal_the_formula(name: str) -> None:
+    """At their full width, two blocks deep."""
+    model = build_release(name, depth=2, image_size_px=28)
+    reference.randomize(model)
+    images = torch.randn(1, 3, 28, 28)
+    with torch.no_grad():
+        expected = reference.forward(model.state_dict(), model.config, images, None)
+        torch.testing.assert_close(model.forward_features(images)["x_prenorm"], expected, rtol=1e-3, atol=1e-3)
+
+
+def test_parameters_are_named_as_in_dinov2() -> None:
+    model = VisionTransformer(**{**SMALL, "depth": 1}, ffn="swiglu", num_registers=2)
+    linear = ["attn.qkv", "attn.proj", "mlp.w12", "mlp.w3", "norm1", "norm2"]
+    expected = {f"blocks.0.{name}.{kind}" for name in linear for kind in ("weight", "bias")}
+    expected |= {"blocks.0.ls1.gamma", "blocks.0.ls2.gamma", "norm.weight", "norm.bias"}
+    expected |= {"patch_embed.proj.weight", "patch_embed.proj.bias"}
+    expected |= {"cls_token", "pos_embed", "register_tokens", "mask_token"}
+    assert set(model.state_dict()) == expected
+    assert model.pos_embed.shape == (1, 1 + 3 * 2, 16)
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_packed_crops_equal_one_forward_per_group(autocast: bool) -> None:
+    model = small(num_registers=1)
+    crops = [torch.randn(2, 3, 12, 8), torch.randn(3, 3, 8, 8), torch.randn(1, 3, 4, 16)]
+    masks = [torch.rand(2, 6) < 0.5, None, torch.ones(1, 4, dtype=torch.bool)]
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        packed = model.forward_crops(crops, masks)
+        alone = [model.features(images, mask) for images, mask in zip(crops, masks, strict=True)]
+    tolerance = 0.1 if autocast else 1e-6
+    for one, other in zip(packed, alone, strict=True):
+        assert one.grid == other.grid
+        assert one.cls.dtype == torch.float32
+        for a, b in zip(tensors(one), tensors(other), strict=True):
+            torch.testing.assert_close(a, b, rtol=10 * tolerance, atol=10 * tolerance)
+
+
+def test_packed_gradients_equal_the_sum_of_the_groups() -> None:
+    model = small(num_registers=1).double()
+    crops = [torch.randn(2, 3, 12, 8).double(), torch.randn(3, 3, 8, 8).double()]
+    masks = [torch.rand(2, 6) < 0.5, None]
+
+    def loss(features: Features) -> Tensor:
+        return features.cls.sin().sum() + features.patches.cos().sum()
+
+    parameters = list(model.parameters())
+    packed = torch.autograd.grad(sum(map(loss, model.forward_crops(crops, masks))), parameters, allow_unused=True)
+    alone = sum(loss(model.features(images, mask)) for images, mask in zip(crops, masks, strict=True))
+    expected = torch.autograd.grad(alone, parameters)
+    for found, wanted in zip(packed, expected, strict=True):
+        torch.testing.assert_close(found, wanted)
+        assert wanted.abs().max() > 0
+
+
+def test_masked_pixels_do_not_matter() -> None:
+    model = small()
+    images, mask = torch.randn(1, 3, 12, 8), torch.tensor([[True, False, False, False, False, False]])
+    changed = images.clone()
+    changed[:, :, :4, :4] += 1
+    assert torch.equal(model.features(images, mask).patches, model.features(changed, mask).patches)
+    assert not torch.allclose(model.features(images).patches, model.features(changed).patches, atol=1e-3)
+
+
+def test_attention_kernels_agree() -> None:
+    model = small()
+    images = torch.randn(2, 3, 12, 8)
+    results = []
+    for kernel in ("sdpa", "plain"):
+        set_attention(model, kernel)
+        results.append(model(images))
+    torch.testing.assert_close(*results, rtol=1e-5, atol=1e-5)
+
+
+def test_stochastic_depth_follows_its_seed_alone() -> None:
+    model = small(stochastic_depth=0.5)
+    crops = [torch.randn(6, 3, 12, 8)]
+    without = model.forward_crops(crops)[0].cls
+    first = model.forward_crops(crops, stochastic_depth_seed=1)[0].cls
+    assert torch.equal(model.train().forward_crops(crops)[0].cls, without)
+    assert torch.equal(model.eval().forward_crops(crops, stochastic_depth_seed=1)[0].cls, first)
+    assert not torch.equal(first, without)
+    assert not torch.equal(first, model.forward_crops(crops, stochastic_depth_seed=2)[0].cls)
+    assert torch.equal(small().forward_crops(crops, stochastic_depth_seed=1)[0].cls, small()(crops[0]))
+
+
+def test_config_rebuilds_the_architecture() -> None:
+    model = VisionTransformer(**SMALL, ffn="swiglu", num_registers=2, layer_scale=None, stochastic_depth=0.2)
+    config = json.loads(json.dumps(model.config))
+    twin = VisionTransformer(**config)
+    assert twin.config == config
+    twin.load_state_dict(model.state_dict())
+
+
+def test_building_on_the_meta_device_takes_no_memory_until_initialised() -> None:
+    with torch.device("meta"):
+        model = VisionTransformer(**SMALL)
+    assert all(parameter.is_meta for parameter in model.parameters())
+    model.initialize(seed=0)
+    twin = VisionTransformer(**SMALL)
+    for name, parameter in model.named_parameters():
+        assert parameter.isfinite().all(), name
+        assert torch.equal(parameter, twin.get_parameter(name))
+    twin.initialize(seed=1)
+    assert not torch.equal(model.pos_embed, twin.pos_embed)
+
+
+def test_images_of_other_sizes_have_their_own_grid() -> None:
+    model = small()
+    features = model.features(torch.randn(1, 3, 20, 8))
+    assert features.grid == (5, 2)
+    assert features.patches.shape == (1, 10, 16)
+    transposed = model.features(torch.randn(1, 3, 8, 20))
+    assert transposed.grid == (2, 5)
+
+
+def test_intermediate_layers() -> None:
+    model = small(num_registers=2)
+    images = torch.randn(2, 3, 12, 8)
+    (last,) = model.get_intermediate_layers(images)
+    torch.testing.assert_close(last, model.features(images).patches)
+    shallow = VisionTransformer(**{**SMALL, "depth": 2}, num_registers=2)
+    shallow.load_state_dict(model.state_dict(), strict=False)
+    second, third = model.get_intermediate_layers(images, n=[1, 2], return_class_token=True)
+    torch.testing.assert_close(second[0], shallow.features(images).patches)
+    torch.testing.assert_close(second[1], shallow(images))
+    torch.testing.assert_close(third[1], model(images))
+    (maps,) = model.get_intermediate_layers(images, reshape=True)
+    assert maps.shape == (2, 16, 3, 2)
+    torch.testing.assert_close(maps[:, :, 2, 1], last[:, 5])
+    (raw,) = model.get_intermediate_layers(images, norm=False)
+    torch.testing.assert_close(raw, model.forward_features(images)["x_prenorm"][:, 3:])
+    assert len(model.get_intermediate_layers(images, n=3)) == 3
+
+
+@pytest.mark.parametrize("n", [0, 4, [3], [-1], []])
+def test_intermediate_layers_that_do_not_exist(n: Any) -> None:
+    with pytest.raises(DataError, match="3 blocks, 0 to 2"):
+        small().get_intermediate_layers(torch.randn(1, 3, 12, 8), n=n)
+
+
+@pytest.mark.parametrize("mask", [torch.zeros(1, 5, dtype=torch.bool), torch.zeros(1, 6)])
+def test_wrong_masks(mask: Tensor) -> None:
+    with pytest.raises(DataError, match=r"3 x 2 patches must be bool \[1, 6\]"):
+        small().features(torch.randn(1, 3, 12, 8), mask)
+
+
+def test_all_problems_of_an_architecture_are_reported_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        VisionTransformer(**{**SMALL, "num_heads": 3, "image_size_px": 13, "ffn": "moe", "stochastic_depth": 1.0})
+    for text in ("num_heads 3", "13 x 13", "mlp, swiglu", "stochastic_depth is 1.0"):
+        assert text in str(caught.value)

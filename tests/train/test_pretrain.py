@@ -1,0 +1,214 @@
+"""Pretraining from the outside: the run folder, resuming, stopping, refusing, and a golden curve."""
+
+from __future__ import annotations
+
+import io
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from rich.console import Console
+
+from franca.config.recipes import load_recipe
+from franca.errors import ConfigError, DataError, TooManyBadSamples
+from franca.models.weights import load_backbone, read_safetensors
+from franca.train.checkpoint import complete_checkpoints
+from franca.train.pretrain import Outcome, pretrain
+
+EXACT = ("performance.precision=fp32", "performance.device=cpu")
+VOLATILE = ("images_per_second", "data_wait_fraction")
+
+
+def run_tiny(folder: Path, *overrides: str, **flags: bool) -> tuple[Outcome, str]:
+    """Train the tiny recipe in this process; the outcome and what was printed."""
+    output = io.StringIO()
+    config = load_recipe("tiny", [f"run.dir={folder}", *EXACT, "performance.workers=0", *overrides])
+    outcome = pretrain(config, command="franca pretrain tiny", console=Console(file=output, width=200), **flags)
+    return outcome, output.getvalue()
+
+
+def metrics_of(folder: Path) -> list[dict[str, Any]]:
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [{k: v for k, v in json.loads(line).items() if k not in VOLATILE} for line in lines]
+
+
+def start(folder: Path, *overrides: str) -> subprocess.Popen[bytes]:
+    """The tiny recipe in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "franca", "pretrain", "tiny", f"run.dir={folder}", *EXACT, *overrides],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+
+
+def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 120
+    while not path.exists():
+        assert process.poll() is None, process.stderr and process.stderr.read().decode()
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of 20 steps without a break."""
+    folder = tmp_path_factory.mktemp("runs") / "straight"
+    assert run_tiny(folder)[0] is Outcome.FINISHED
+    return folder
+
+
+def assert_same_run(folder: Path, expected: Path) -> None:
+    """Bitwise the same teacher and checkpointed state, and the same metrics at every step, each once."""
+    assert metrics_of(folder) == metrics_of(expected)
+    (tensors, _), (wanted, _) = (read_safetensors(run / "exports/teacher.safetensors") for run in (folder, expected))
+    assert all(torch.equal(tensors[name], wanted[name]) for name in wanted)
+    states = [
+        (run / "checkpoints/step_00000020" / name).read_bytes()
+        for run in (folder, expected)
+        for name in ("progress.json",)
+    ]
+    assert states[0] == states[1]
+
+
+def test_the_run_folder_holds_what_it_promises(straight: Path) -> None:
+    names = {entry.name for entry in straight.iterdir()}
+    assert {"config.yaml", "command.txt", "environment.txt", "metrics.jsonl", "checkpoints", "exports"} <= names
+    assert [step for step, _ in complete_checkpoints(straight / "checkpoints")] == [10, 20]
+    assert load_recipe(str(straight / "config.yaml")).train.steps == 20
+    assert [line["step"] for line in metrics_of(straight)] == list(range(1, 21))
+    assert load_backbone(straight / "exports/teacher.safetensors").export_info["step"] == 20
+    assert load_backbone(straight / "exports/teacher_step_00000000.safetensors").export_info["step"] == 0
+
+
+def test_a_finished_run_returns_at_once(straight: Path) -> None:
+    before = (straight / "metrics.jsonl").read_bytes()
+    outcome, output = run_tiny(straight)
+    assert outcome is Outcome.FINISHED and "is finished: 20 steps" in output
+    assert (straight / "metrics.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_kill_and_resume_is_bitwise_the_same_run(tmp_path: Path, straight: Path, workers: int) -> None:
+    folder = tmp_path / "killed"
+    process = start(folder, f"performance.workers={workers}")
+    wait_for(folder / "checkpoints/step_00000010/COMPLETE", process)
+    process.kill()
+    process.wait()
+    assert not (folder / "checkpoints/step_00000020/COMPLETE").exists(), "killed too late to prove anything"
+    outcome, output = run_tiny(folder, f"performance.workers={workers}")
+    assert outcome is Outcome.FINISHED and "resuming" in output
+    assert_same_run(folder, straight)
+
+
+def test_sigterm_saves_and_says_run_again(tmp_path: Path, straight: Path) -> None:
+    folder = tmp_path / "stopped"
+    process = start(folder, "performance.workers=1", "run.checkpoint_every_steps=1000")
+    wait_for(folder / "metrics.jsonl", process)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 75
+    (step, _), *others = complete_checkpoints(folder / "checkpoints")
+    assert 0 < step < 20 and not others
+    run_tiny(folder, "run.checkpoint_every_steps=10")
+    assert_same_run(folder, straight)
+
+
+def test_golden_curve(straight: Path) -> None:
+    """A change here is a change of the method: say which, and why, in the change log."""
+    golden = json.loads((Path(__file__).parent / "golden_tiny.json").read_text())
+    found = [line["loss/total"] for line in metrics_of(straight)]
+    assert found == pytest.approx(golden, rel=1e-3)
+
+
+def test_bf16_learns_nearly_the_same(tmp_path: Path, straight: Path) -> None:
+    run_tiny(tmp_path / "bf16", "performance.precision=bf16", "train.steps=20")
+    found, expected = (metrics_of(folder)[-1]["loss/total"] for folder in (tmp_path / "bf16", straight))
+    assert found == pytest.approx(expected, rel=0.02)
+
+
+def test_one_level_trains_as_plain_dinov2(tmp_path: Path) -> None:
+    run_tiny(tmp_path / "one", "objective.nesting=[1]", "train.steps=2")
+    names = {name for name in metrics_of(tmp_path / "one")[-1] if name.startswith("loss/")}
+    assert names == {"loss/total", "loss/dino_d64", "loss/ibot_d64", "loss/koleo"}
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("model.ffn=mlp", "model.num_registers=4", "model.layer_scale=null"),
+        ("objective.ibot_weight=0", "objective.koleo_weight=0"),
+        ("objective.dino_weight=0",),
+        ("data.num_local_crops=0",),
+        ("objective.head_input=project", "objective.head_normalize=false"),
+        ("train.global_batch=1",),
+        ("data.blur=inverted", "optim.clip_per_part=false", "optim.layer_decay=0.9"),
+        ("train.global_batch=8", "performance.micro_batch=2", "objective.koleo_group_size=2"),
+    ],
+    ids=lambda overrides: overrides[0],
+)
+def test_variants_run(tmp_path: Path, overrides: tuple[str, ...]) -> None:
+    run_tiny(tmp_path / "run", "train.steps=2", *overrides)
+    assert all(torch.tensor(line["loss/total"]).isfinite() for line in metrics_of(tmp_path / "run"))
+
+
+def test_accumulation_gives_the_same_curve(tmp_path: Path, straight: Path) -> None:
+    options = ("train.steps=3", "model.stochastic_depth=0", "objective.koleo_group_size=2")
+    for name, parts in (("whole", 8), ("parts", 2)):
+        run_tiny(tmp_path / name, f"performance.micro_batch={parts}", *options)
+    for a, b in zip(metrics_of(tmp_path / "whole"), metrics_of(tmp_path / "parts"), strict=True):
+        assert b["loss/total"] == pytest.approx(a["loss/total"], rel=1e-4)
+
+
+def test_dry_run_prints_sizes_and_writes_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "dry"
+    outcome, output = run_tiny(
+        folder, "model.arch=vit_giant", "model.width=null", "model.depth=null", "model.num_heads=null", dry_run=True
+    )
+    assert outcome is Outcome.PLANNED and not folder.exists()
+    assert "backbone 1,1" in output and "memory, estimated" in output and "passes over 256" in output
+
+
+def test_init_from_a_backbone_and_from_a_full_run(tmp_path: Path, straight: Path) -> None:
+    nothing = ("train.steps=1", "optim.learning_rate=0", "optim.teacher_momentum=1", "optim.min_learning_rate=0")
+    run_tiny(tmp_path / "backbone", f"init.backbone={straight}", *nothing)
+    run_tiny(tmp_path / "full", f"init.full={straight}", *nothing)
+    wanted, _ = read_safetensors(straight / "exports/teacher.safetensors")
+    for name in ("backbone", "full"):
+        found, _ = read_safetensors(tmp_path / name / "exports/teacher.safetensors")
+        assert all(torch.equal(found[key], wanted[key]) for key in wanted), name
+
+
+class TestWrongInput:
+    """One message, exit code 2, nothing written."""
+
+    def test_another_configuration_in_the_folder(self, straight: Path) -> None:
+        with pytest.raises(ConfigError, match=r"train\.seed: 0 -> 5"):
+            run_tiny(straight, "train.seed=5")
+
+    def test_data_errors_come_before_the_run_folder(self, tmp_path: Path) -> None:
+        (tmp_path / "empty").mkdir()
+        for data in (tmp_path / "empty", tmp_path / "missing"):
+            with pytest.raises(DataError, match=data.name):
+                run_tiny(tmp_path / "run", f"data.train={data}")
+        assert not (tmp_path / "run").exists()
+
+    def test_too_many_bad_samples_stop_the_run(self, tmp_path: Path) -> None:
+        images = tmp_path / "images"
+        images.mkdir()
+        for number in range(40):
+            Image.new("RGB", (40, 40), "red").save(images / f"a{number}.png")
+            (images / f"b{number}.png").write_bytes(b"")
+        with pytest.raises(TooManyBadSamples, match="max_bad_fraction") as caught:
+            run_tiny(tmp_path / "run", f"data.train={images}", "data.kind=folder", "train.steps=200")
+        assert caught.value.exit_code == 1
+
+    @pytest.mark.parametrize("override", ["performance.precision=fp16", "performance.parallel=fsdp"])
+    def test_what_is_not_supported_says_so(self, tmp_path: Path, override: str) -> None:
+        with pytest.raises(ConfigError, match="not supported"):
+            run_tiny(tmp_path / "run", override)
