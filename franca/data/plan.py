@@ -84,7 +84,7 @@ class SamplePlan:
         length, longer = divmod(self.num_samples, self.num_lanes)  # the first lanes are longer by one
         lane_start = lane * length + np.minimum(lane, longer)
         lane_length = length + (lane < longer)
-        border = (derive_key(self._seed, Stream.WINDOW_BORDER, passes, lane) % np.uint64(1)).astype(np.int64)
+        border = (derive_key(self._seed, Stream.WINDOW_BORDER, passes, lane) % np.uint64(self._window)).astype(np.int64)
         window = (index + border) // self._window
         start = np.maximum(window * self._window - border, 0)
         end = np.minimum((window + 1) * self._window - border, lane_length)
