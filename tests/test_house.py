@@ -91,10 +91,6 @@ def test_the_wheel_carries_code_recipes_and_protocols(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("franca_vision-*.whl")
     held = set(zipfile.ZipFile(wheel).namelist())
     code = {str(path.relative_to(ROOT)) for path in MODULES}
-    edited = {
-        f"franca/_assets/{folder}/{name}.yaml"
-        for folder in ("configs", "eval")
-        for name in assets.names(folder)
-    }
+    edited = {f"franca/_assets/{folder}/{name}.yaml" for folder in ("configs", "eval") for name in assets.names(folder)}
     assert code | edited <= held
     assert [name for name in held if not name.startswith(("franca/", "franca_vision-"))] == []

@@ -88,9 +88,7 @@ def unknown_key(key: str, known: Sequence[str]) -> str:
         return f"unknown key; did you mean {hint}?"
     if siblings:
         return f"unknown key; expected one of {', '.join(siblings)}"
-    return (
-        f"unknown key; expected one of the groups {', '.join(dict.fromkeys(k.split('.')[0] for k in known))}"
-    )
+    return f"unknown key; expected one of the groups {', '.join(dict.fromkeys(k.split('.')[0] for k in known))}"
 
 
 def _similar(name: str, known: Iterable[str]) -> str | None:
@@ -108,9 +106,7 @@ def _build(data: Any, schema: type[Any], prefix: str, found: list[Problem], know
         data = {}
     for name in data:
         if name not in kinds:
-            found += [
-                Problem((key,), unknown_key(key, known)) for key in _leaves(data[name], f"{prefix}{name}")
-            ]
+            found += [Problem((key,), unknown_key(key, known)) for key in _leaves(data[name], f"{prefix}{name}")]
 
     values: dict[str, Any] = {}
     for field in fields(schema):

@@ -24,9 +24,7 @@ def problems(config: Config, *, need_data: bool = True) -> list[Problem]:
 
 def _data_is_given(config: Config) -> Iterator[Problem]:
     if not config.data.train:
-        yield Problem(
-            ("data.train",), "required: a folder of images, tar shards, or synthetic (drawn images)"
-        )
+        yield Problem(("data.train",), "required: a folder of images, tar shards, or synthetic (drawn images)")
 
 
 def _crops_fit_patches(config: Config) -> Iterator[Problem]:
@@ -73,16 +71,12 @@ def _heads_divide_width(config: Config) -> Iterator[Problem]:
 def _nesting_is_whole(config: Config) -> Iterator[Problem]:
     key, nesting = "objective.nesting", config.objective.nesting
     if not nesting or nesting[0] != 1 or any(low >= high for high, low in pairwise(nesting)):
-        yield Problem(
-            (key,), f"expected decreasing fractions that start with 1, as [1, 1/2, 1/4]; found {nesting}"
-        )
+        yield Problem((key,), f"expected decreasing fractions that start with 1, as [1, 1/2, 1/4]; found {nesting}")
         return
     full, prototypes = width(config.model), config.objective.num_prototypes
     for fraction in nesting:
         if not _is_whole(full * fraction) or full * fraction < 1:
-            text = (
-                f"a level needs whole dimensions, but {fraction:g} of the width {full} is {full * fraction:g}"
-            )
+            text = f"a level needs whole dimensions, but {fraction:g} of the width {full} is {full * fraction:g}"
             yield Problem((key, "model.width", "model.arch"), text)
         if not _is_whole(prototypes * fraction) or prototypes * fraction < 2:
             share = f"{fraction:g} of objective.num_prototypes = {prototypes} is {prototypes * fraction:g}"
@@ -113,9 +107,7 @@ def _batches_divide(config: Config) -> Iterator[Problem]:
         "objective.koleo_weight",
     )
     if part % group:
-        yield Problem(
-            keys, f"groups of {group} images do not divide a micro-batch of {part}: set a divisor of {part}"
-        )
+        yield Problem(keys, f"groups of {group} images do not divide a micro-batch of {part}: set a divisor of {part}")
 
 
 def _device_is_known(config: Config) -> Iterator[Problem]:

@@ -51,9 +51,7 @@ def recipe_path(name_or_path: str) -> Path:
         return path
     known = assets.names("configs")
     if is_path:
-        raise ConfigError(
-            f"No recipe file at {path}. Give the path of a YAML file, or one of: {', '.join(known)}."
-        )
+        raise ConfigError(f"No recipe file at {path}. Give the path of a YAML file, or one of: {', '.join(known)}.")
     hint = did_you_mean(name_or_path, known)
     raise ConfigError(
         f"No recipe is called {name_or_path!r}{hint}\nKnown recipes: {', '.join(known)}. "

@@ -133,9 +133,7 @@ def _range(limits: Mapping[str, Any]) -> str:
     return f" <= {high:g}" if high is not None else ""
 
 
-def _mismatch(
-    value: Any, kind: Any, key: str, limits: Mapping[str, Any], hint: str = ""
-) -> InvalidValueError:
+def _mismatch(value: Any, kind: Any, key: str, limits: Mapping[str, Any], hint: str = "") -> InvalidValueError:
     found = "null" if value is None else repr(value)
     shown = found if len(found) <= 60 else f"{found[:57]}..."
     return InvalidValueError(Problem((key,), f"expected {expected(kind, limits)}; found {shown}{hint}"))

@@ -64,18 +64,16 @@ def draw(label: int, size_px: int, rng: np.random.Generator) -> tuple[NDArray[np
         rng: Everything else is drawn from it.
 
     Returns:
-        The image [3, S, S], and its mask [S, S]: 0 on the background, label + 1 on the shape.
+        The image [3, S, S], and its mask [S, S]: 0 on the background, label + 1 on the shapes.
     """
     x, y = _grid(size_px)
-    base = rng.random((3, 1, 1), dtype=np.float32)
-    apart = rng.random((3, 1, 1), dtype=np.float32) * 0.4 + 0.3
-    background = _clutter(rng, x, y, base)  # [3, S, S]
-    surface = _textured(rng, x, y, _palette((base + apart) % 1.0))  # [3, S, S]
-    outline = _placed(rng, x, y, CLASS_NAMES[label]) * (0.5 * size_px)  # [S, S], pixels
-    cover = np.clip(0.5 - outline, 0.0, 1.0)
-    image = (background + cover * (surface - background)) * _light(rng, x, y)
+    image = _clutter(rng, x, y)  # [3, S, S]
+    outlines = _placed(rng, x, y, CLASS_NAMES[label]) * (0.5 * size_px)  # [n, S, S], pixels
+    for outline, surface in zip(outlines, _surfaces(rng, x, y, len(outlines)), strict=True):
+        image += np.clip(0.5 - outline, 0.0, 1.0) * (surface - image)
+    image *= _light(rng, x, y)
     image += rng.random((size_px, size_px), dtype=np.float32) * 0.08 - 0.04  # grain
-    mask = (outline < 0) * np.uint8(label + 1)
+    mask = (outlines < 0).any(axis=0) * np.uint8(label + 1)
     return np.clip(image * 255.0, 0.0, 255.0).astype(np.uint8), mask
 
 
@@ -88,31 +86,43 @@ def _grid(size_px: int) -> tuple[Field, Field]:
 
 
 def _placed(rng: np.random.Generator, x: Field, y: Field, name: str) -> Field:
-    """The outline function of a shape at a random place, size, turn and stretch, in half sides."""
-    radius = between(rng, 0.45, 0.62)
-    room = 0.95 - 1.35 * radius
-    x, y = x - between(rng, -room, room), y - between(rng, -room, room)
-    cosine, sine = direction(rng)
-    stretch = between(rng, 0.85, 1.15)
-    u = (cosine * stretch / radius) * x + (sine * stretch / radius) * y
-    v = (cosine / stretch / radius) * y - (sine / stretch / radius) * x
-    return SHAPES[name](u, v) * radius
+    """Outline functions [n, S, S] of three or four shapes, each at a random place, size and turn, in half sides."""
+    quarters = rng.permutation(4)[: 3 + rng.integers(2)]
+    columns, rows = (quarters % 2) - 0.5, (quarters // 2) - 0.5
+    place = rng.random((2, len(quarters)), dtype=np.float32) * 0.4 - 0.2
+    radius = _each(rng.random(len(quarters), dtype=np.float32) * 0.16 + 0.28)
+    turns = _each(np.array([direction(rng) for _ in quarters], dtype=np.float32))  # [n, 1, 1, 2]
+    x, y = x - _each(columns + place[0]), y - _each(rows + place[1])
+    cosine, sine = turns[..., 0] / radius, turns[..., 1] / radius
+    outlines: Field = SHAPES[name](cosine * x + sine * y, cosine * y - sine * x) * radius
+    return outlines
 
 
-def _clutter(rng: np.random.Generator, x: Field, y: Field, base: Field) -> Field:
-    """Irregular patches around one base colour: each pixel belongs to the nearest of a few random points."""
+def _surfaces(rng: np.random.Generator, x: Field, y: Field, number: int) -> Field:
+    """Colours [n, 3, S, S] of so many surfaces: each has a colour of its own, and all have a texture."""
+    colour = _palette(rng.random((number, 3, 1, 1), dtype=np.float32))
+    texture = TEXTURES[rng.integers(len(TEXTURES))](rng, x, y) - 0.5  # [S, S]
+    swing = rng.random((number, 3, 1, 1), dtype=np.float32) * 0.4 - 0.2
+    surfaces: Field = colour + swing * texture
+    return surfaces
+
+
+def _clutter(rng: np.random.Generator, x: Field, y: Field) -> Field:
+    """Irregular textured patches around one base colour: each pixel belongs to the nearest of a few random points."""
+    base = rng.random((3, 1, 1), dtype=np.float32)
     points = rng.random((_NUM_PATCHES, 2), dtype=np.float32) * 2.4 - 1.2
     px, py = points[:, 0, None, None], points[:, 1, None, None]
     patch = ((px * px - 2.0 * px * x) + (py * py - 2.0 * py * y)).argmin(axis=0)  # [S, S]
     shades = base + rng.random((3, _NUM_PATCHES, 1), dtype=np.float32) * 0.16 - 0.08
-    return _textured(rng, x, y, _palette(np.clip(shades, 0.0, 1.0))[:, :, 0].take(patch, axis=1))
+    texture = TEXTURES[rng.integers(len(TEXTURES))](rng, x, y) - 0.5  # [S, S]
+    swing = rng.random((3, 1, 1), dtype=np.float32) * 0.2 - 0.1
+    image: Field = _palette(np.clip(shades, 0.0, 1.0))[:, :, 0].take(patch, axis=1) + swing * texture
+    return image
 
 
-def _textured(rng: np.random.Generator, x: Field, y: Field, colour: Field) -> Field:
-    """A colour, or one per pixel, that a random texture makes lighter, darker or another hue."""
-    texture = TEXTURES[rng.integers(len(TEXTURES))](rng, x, y) - 0.5
-    swing = rng.random((3, 1, 1), dtype=np.float32) * 0.3 - 0.15
-    return colour + swing * texture
+def _each(values: Field) -> Field:
+    """One value a shape [n, …], ready to meet pixels [n, S, S]."""
+    return values[:, None, None]
 
 
 def _palette(unit: Field) -> Field:

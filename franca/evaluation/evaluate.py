@@ -11,11 +11,11 @@ from typing import Any
 from torch import nn
 
 from franca.data.sample import Source
+from franca.distributed.device import resolve_device, resolve_precision
 from franca.evaluation.labels import check_classes
 from franca.evaluation.protocols import PROTOCOLS
 from franca.evaluation.report import Report
 from franca.features.backbone import fingerprint, preprocessing_of
-from franca.features.device import resolve_device, resolve_precision
 from franca.features.extract import extract
 from franca.features.settings import FeatureSettings
 from franca.features.table import FeatureTable

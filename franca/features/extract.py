@@ -10,9 +10,9 @@ from torch.utils.data import DataLoader
 
 from franca.batch import Skipped
 from franca.data.sample import Source
+from franca.distributed.device import DTYPES, resolve_precision
 from franca.errors import DataError
 from franca.features.backbone import check_image_size, last_blocks, num_blocks, preprocessing_of
-from franca.features.device import DTYPES, resolve_precision
 from franca.features.images import (
     ImageBatch,
     SourceImages,

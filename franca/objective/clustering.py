@@ -70,7 +70,5 @@ class Clustering:
         bottlenecks = head(self.tokens.student(crops, batch))
         return {
             f"{self.name}_d{width}": prototypes(rows, target, pairs, temperature=self.student_temperature)
-            for width, prototypes, rows, target in zip(
-                head.widths, head.prototypes, bottlenecks, targets, strict=True
-            )
+            for width, prototypes, rows, target in zip(head.widths, head.prototypes, bottlenecks, targets, strict=True)
         }

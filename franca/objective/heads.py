@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -16,7 +17,7 @@ class Projection(nn.Module):
     def __init__(self, width: int, *, hidden: int, bottleneck: int, num_layers: int, normalize: bool) -> None:
         super().__init__()
         sizes = [width, *[hidden] * (num_layers - 1), bottleneck]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
         self.normalize = normalize
 
     def forward(self, x: Tensor) -> Tensor:
@@ -68,6 +69,8 @@ class MatryoshkaHead(nn.Module):
     Source: Franca 2.1 and appendix B. The releases differ from the paper in ``reads`` and ``normalize``.
     """
 
+    prototypes: Sequence[Prototypes]  # an nn.ModuleList
+
     def __init__(
         self,
         embed_dim: int,
@@ -87,7 +90,9 @@ class MatryoshkaHead(nn.Module):
             Projection(width, hidden=hidden, bottleneck=bottleneck, num_layers=num_layers, normalize=normalize)
             for width in widths
         )
-        self.prototypes = nn.ModuleList(Prototypes(count, bottleneck) for count in num_prototypes)
+        self.prototypes = nn.ModuleList(  # type: ignore[assignment]
+            Prototypes(count, bottleneck) for count in num_prototypes
+        )
 
     def forward(self, tokens: Tensor) -> list[Tensor]:
         """Bottleneck features of every level: [R, D] -> L tensors [R, b]."""

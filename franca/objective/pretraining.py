@@ -111,9 +111,7 @@ class PretrainingObjective:
         """Features of the global crops and, where there are any, the local crops."""
         masks = batch.masks if self.use_masks else None
         if len(batch.local_crops) == 0:
-            return student.backbone.forward_crops(
-                [batch.global_crops], [masks], stochastic_depth_seed=batch.seed
-            )
+            return student.backbone.forward_crops([batch.global_crops], [masks], stochastic_depth_seed=batch.seed)
         return student.backbone.forward_crops(
             [batch.global_crops, batch.local_crops], [masks, None], stochastic_depth_seed=batch.seed
         )

@@ -18,7 +18,7 @@ from franca.objective.sinkhorn import sinkhorn_potentials
 
 @dataclass(frozen=True)
 class Targets:
-    """Soft assignments of teacher rows: row i is softmax_k(bottleneck_i . directions_k / temperature + potentials_k)."""
+    """Soft assignments of teacher rows: row i is softmax_k(bottleneck_i . directions_k / temperature + v_k)."""
 
     bottleneck: Tensor  # [R, b]
     directions: Tensor  # [K, b]

@@ -31,7 +31,8 @@ def principal_colours(patches: Tensor) -> Tensor:
     largest = basis.gather(0, basis.abs().argmax(dim=0, keepdim=True))
     components = rows @ (basis * largest.sign())  # [B*N, 3]
     low, high = torch.quantile(components, torch.tensor([0.01, 0.99]), dim=0)
-    return ((components - low) / (high - low).clamp(min=1e-12)).clamp(0, 1).unflatten(0, patches.shape[:2])
+    colours: Tensor = ((components - low) / (high - low).clamp(min=1e-12)).clamp(0, 1).unflatten(0, patches.shape[:2])
+    return colours
 
 
 @torch.inference_mode()

@@ -57,7 +57,9 @@ def _patch_picture(run: Path, config: Config) -> str:
     if not export.is_file():
         return f"<p>No teacher has been exported to {export} yet.</p>"
     try:
-        source = open_source(config.data.train or "", kind=config.data.kind, split="val", synthetic=config.data.synthetic)
+        source = open_source(
+            config.data.train or "", kind=config.data.kind, split="val", synthetic=config.data.synthetic
+        )
     except DataError as error:
         return f"<p>The training images are not there: {error}</p>"
     images = [sample.image for sample in _some_samples(source)]

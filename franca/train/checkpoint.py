@@ -23,13 +23,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed.checkpoint as dcp
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.state_dict import (
     get_model_state_dict,
     get_optimizer_state_dict,
     set_model_state_dict,
     set_optimizer_state_dict,
 )
+from torch.distributed.checkpoint.state_dict_loader import load as read_state
+from torch.distributed.checkpoint.state_dict_saver import save as write_state
 
 from franca.distributed.reduce import is_distributed
 from franca.errors import CheckpointError
@@ -65,16 +68,14 @@ def complete_checkpoints(folder: Path) -> list[tuple[int, Path]]:
     return sorted(found)
 
 
-def save(
-    folder: Path, networks: StudentTeacher, optimizer: torch.optim.Optimizer, progress: Progress
-) -> Path:
+def save(folder: Path, networks: StudentTeacher, optimizer: torch.optim.Optimizer, progress: Progress) -> Path:
     """Write a checkpoint under a temporary name, then give it its own; a kill at any moment leaves the older ones."""
     path = folder / step_name(progress.step)
     temporary = folder / f".{path.name}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     with _one_process_is_fine():
-        dcp.save(_state(networks, optimizer), checkpoint_id=temporary, no_dist=not is_distributed())
+        write_state(_state(networks, optimizer), checkpoint_id=temporary, no_dist=not is_distributed())
     (temporary / "progress.json").write_text(json.dumps(asdict(progress)))
     for file in temporary.iterdir():
         _sync(file)
@@ -125,7 +126,7 @@ def _state(networks: StudentTeacher, optimizer: torch.optim.Optimizer) -> dict[s
 def _read(state: dict[str, Any], path: Path) -> None:
     """Fill ``state`` from disk; names and shapes must agree both ways."""
     try:
-        reader = dcp.FileSystemReader(path)
+        reader = FileSystemReader(path)
         stored = reader.read_metadata().state_dict_metadata
     except Exception as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
@@ -142,8 +143,8 @@ def _read(state: dict[str, Any], path: Path) -> None:
         raise CheckpointError(f"{path} does not match this run:\n  {shown}")
     try:
         with _one_process_is_fine():
-            dcp.load(state, storage_reader=reader, no_dist=not is_distributed())
-    except (Exception, dcp.CheckpointException) as error:
+            read_state(state, storage_reader=reader, no_dist=not is_distributed())
+    except (Exception, CheckpointException) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
 
 

@@ -55,9 +55,15 @@ class LimitBadSamples:
         bad = counts.get("data/skipped", 0)
         read = counts["images"] + bad
         if bad > self.max_fraction * max(read, self.judge_after):
+            reasons = [
+                f"{name.removeprefix('data/skipped/')} {number:,}"
+                for name, number in counts.items()
+                if name.startswith("data/skipped/")
+            ]
             raise TooManyBadSamples(
-                f"{bad} of {read} samples could not be read, more than data.max_bad_fraction={self.max_fraction} "
-                f"allows. The last ones: {', '.join(self.examples)}. Repair or remove them, or raise the limit."
+                f"{bad:,} of {read:,} samples could not be read ({', '.join(reasons)}), more than "
+                f"data.max_bad_fraction={self.max_fraction:g} allows. The last ones: {', '.join(self.examples)}. Repair "
+                "or remove them, or raise the limit."
             )
 
 
@@ -151,6 +157,4 @@ class SaveCheckpoints:
             return
         self.export(self.folder.exports / "teacher.safetensors", event.step)
         checkpoint.save(self.folder.checkpoints, self.networks, self.optimizer, event.progress)
-        checkpoint.prune(
-            self.folder.checkpoints, keep_last=self.keep_last, keep_every_steps=self.keep_every_steps
-        )
+        checkpoint.prune(self.folder.checkpoints, keep_last=self.keep_last, keep_every_steps=self.keep_every_steps)

@@ -22,9 +22,7 @@ class Share:
     is_prototypes: bool
 
 
-def parameter_share(
-    name: str, *, depth: int, patch_embed_multiplier: float = 1.0, layer_decay: float = 1.0
-) -> Share:
+def parameter_share(name: str, *, depth: int, patch_embed_multiplier: float = 1.0, layer_decay: float = 1.0) -> Share:
     """The share of the parameter called ``name`` in a `Network`.
 
     Biases, norms and layer scales do not decay; the patch embedding learns slower; with layer decay, every block

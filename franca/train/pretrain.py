@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -45,9 +46,7 @@ class Machine:
     precision: str
 
 
-def pretrain(
-    config: Config, *, command: str, console: Console, fresh: bool = False, dry_run: bool = False
-) -> Outcome:
+def pretrain(config: Config, *, command: str, console: Console, fresh: bool = False, dry_run: bool = False) -> Outcome:
     """Run, or go on with, the training that ``config`` describes.
 
     Args:
@@ -64,7 +63,7 @@ def pretrain(
         FrancaError: the configuration, the data or the run folder is not as it must be.
     """
     machine = resolve_machine(config)
-    source = open_source(config.data.train, kind=config.data.kind, synthetic=config.data.synthetic)
+    source = open_source(config.data.train or "", kind=config.data.kind, synthetic=config.data.synthetic)
     data = PretrainingData.from_config(source, config)
     networks = assembly.build_networks(config)
 
@@ -121,9 +120,7 @@ def notices(config: Config) -> list[str]:
     """What is allowed but may not be meant."""
     found = []
     if config.objective.koleo_weight > 0 and derived.koleo_group_size(config) < 2:
-        found.append(
-            f"KoLeo is off: no group of 2 to 32 images divides train.global_batch={config.train.global_batch}"
-        )
+        found.append(f"KoLeo is off: no group of 2 to 32 images divides train.global_batch={config.train.global_batch}")
     if config.optim.warmup_steps >= config.train.steps:
         found.append(
             f"optim.warmup_steps={config.optim.warmup_steps:,}: the warm-up is not over when the run ends after "
@@ -152,7 +149,7 @@ def _train(
         device=machine.device,
     )
     display = Display(console, start_step=progress.step, num_steps=config.train.steps)
-    with stop_on_signal() as should_stop, display:
+    with stop_on_signal() as should_stop, closing(loader), display:
         finished = train(
             networks,
             assembly.build_objective(config, precision=machine.precision),

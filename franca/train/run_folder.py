@@ -1,11 +1,11 @@
 """The run folder: who may write in it, what it says about the run, and the metrics it keeps.
 
-    config.yaml        the complete configuration
-    command.txt        every command that ran here, oldest first
-    environment.txt    versions and device of the newest start
-    metrics.jsonl      one line per logging step
-    checkpoints/       step_00001000/, …
-    exports/           teacher.safetensors, teacher_step_00000000.safetensors, …
+config.yaml        the complete configuration
+command.txt        every command that ran here, oldest first
+environment.txt    versions and device of the newest start
+metrics.jsonl      one line per logging step
+checkpoints/       step_00001000/, …
+exports/           teacher.safetensors, teacher_step_00000000.safetensors, …
 """
 
 from __future__ import annotations

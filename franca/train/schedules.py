@@ -72,9 +72,7 @@ class Schedule:
                 warmup_steps=self.warmup_steps,
                 num_steps=self.num_steps,
             ),
-            weight_decay=cosine(
-                step, start=self.weight_decay, end=self.weight_decay_end, num_steps=self.num_steps
-            ),
+            weight_decay=cosine(step, start=self.weight_decay, end=self.weight_decay_end, num_steps=self.num_steps),
             teacher_momentum=cosine(
                 step, start=self.teacher_momentum, end=self.teacher_momentum_end, num_steps=self.num_steps
             ),

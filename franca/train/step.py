@@ -45,7 +45,7 @@ def train_step(
     losses = Losses.zero(micro_batches[0].global_crops.device)
     for batch, target in zip(micro_batches, targets, strict=True):
         part = objective(networks.student, batch, target)
-        part.total.backward()  # type: ignore[no-untyped-call]
+        part.total.backward()
         losses += part.detach()
     norms = clip(networks.student)
     applied = all_ranks_agree(losses.total.isfinite() & norms.total.isfinite())

@@ -45,9 +45,7 @@ def test_a_built_config_builds_itself_again() -> None:
 
 
 def test_omegaconf_and_interpolations_are_read() -> None:
-    tree = OmegaConf.create(
-        {"data": {"train": "synthetic"}, "train": {"steps": 800_000, "seed": "${train.steps}"}}
-    )
+    tree = OmegaConf.create({"data": {"train": "synthetic"}, "train": {"steps": 800_000, "seed": "${train.steps}"}})
     assert build(tree).train.seed == 800_000
 
 

@@ -12,9 +12,7 @@ from franca.config.schema import Config
 def changed(**groups: dict[str, Any]) -> Config:
     config = Config()
     groups.setdefault("data", {}).setdefault("train", "synthetic")
-    return replace(
-        config, **{name: replace(getattr(config, name), **values) for name, values in groups.items()}
-    )
+    return replace(config, **{name: replace(getattr(config, name), **values) for name, values in groups.items()})
 
 
 def test_the_defaults_fit_together() -> None:

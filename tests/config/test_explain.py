@@ -13,7 +13,4 @@ def test_every_option_is_explained() -> None:
 
 def test_an_explanation_says_what_it_takes_and_means() -> None:
     text = {option.key: str(option) for option in explanations()}["data.flip"]
-    assert (
-        text
-        == "data.flip\n  takes    a number from 0 to 1\n  default  0.5\n  Probability of a horizontal flip."
-    )
+    assert text == "data.flip\n  takes    a number from 0 to 1\n  default  0.5\n  Probability of a horizontal flip."

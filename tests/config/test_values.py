@@ -76,9 +76,7 @@ def test_every_wrong_item_of_a_list_is_named() -> None:
 
 
 def test_choices_are_listed_with_the_nearest() -> None:
-    with pytest.raises(
-        InvalidValueError, match=r"expected one of mlp, swiglu; found 'swiglo'; did you mean swiglu\?"
-    ):
+    with pytest.raises(InvalidValueError, match=r"expected one of mlp, swiglu; found 'swiglo'; did you mean swiglu\?"):
         convert("swiglo", str, "model.ffn", {"choices": ("mlp", "swiglu")})
 
 

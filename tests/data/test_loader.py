@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from franca.batch import Batch, Skipped
 from franca.data.collate import PretrainingData
-from franca.data.loader import BadSampleCount, Batches, make_loader
+from franca.data.loader import Batches, make_loader
 from franca.errors import TooManyBadSamples
 from tests.data.fake import FakeSource
 from tests.data.test_collate import assert_equal, config
@@ -21,9 +20,9 @@ from tests.data.test_collate import assert_equal, config
 CPU = torch.device("cpu")
 
 
-def load(source: FakeSource, *, start: int = 0, stop: int = 6, workers: int = 0, limit: float = 1.0) -> Batches:
+def load(source: FakeSource, *, start: int = 0, stop: int = 6, workers: int = 0) -> Batches:
     data = PretrainingData.from_config(source, config(micro_batch=4))
-    return make_loader(data, start=start, stop=stop, workers=workers, device=CPU, max_bad_fraction=limit)
+    return make_loader(data, start=start, stop=stop, workers=workers, device=CPU)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -56,43 +55,11 @@ def test_nothing_to_load() -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_too_many_bad_samples_stop_the_run_with_one_line(workers: int) -> None:
-    batches = load(FakeSource(200, bad=range(40)), stop=1000, workers=workers, limit=0.1)
-    with pytest.raises(TooManyBadSamples) as caught:
-        list(batches)
-    assert "samples are unreadable (truncated " in str(caught.value)
-    assert "data.max_bad_fraction=0.1" in str(caught.value)
-    assert caught.value.exit_code == 1
-
-
-@pytest.mark.parametrize("workers", [0, 1])
 def test_an_unreadable_source_gives_one_line_from_a_worker_too(workers: int) -> None:
     with pytest.raises(TooManyBadSamples) as caught:
         list(load(FakeSource(20, bad=range(20)), workers=workers))
     assert "\n" not in str(caught.value)
     assert "Traceback" not in str(caught.value)
-
-
-def batch_of(num_images: int, num_skipped: int) -> Batch:
-    empty, numbers = torch.empty(0), torch.arange(num_images)
-    return Batch(
-        global_crops=empty, local_crops=empty, masks=empty, positions=numbers, samples=numbers,
-        global_batch=num_images, skipped=(Skipped("a.jpg", "empty"),) * num_skipped,
-    )  # fmt: skip
-
-
-def test_the_share_of_bad_samples_is_of_all_reads() -> None:
-    count = BadSampleCount(0.1)
-    for _ in range(20):
-        count.add(batch_of(90, 10))  # exactly a tenth is allowed
-    with pytest.raises(TooManyBadSamples, match=r"201 of 2,001 samples .*\(empty 201; latest: a\.jpg\)"):
-        count.add(batch_of(0, 1))
-
-
-def test_a_bad_sample_early_on_does_not_stop_the_run_unless_none_is_allowed() -> None:
-    BadSampleCount(0.05).add(batch_of(4, 1))
-    with pytest.raises(TooManyBadSamples):
-        BadSampleCount(0).add(batch_of(4, 1))
 
 
 def test_leaving_early_ends_the_workers() -> None:
@@ -168,7 +135,7 @@ def test_a_process_that_fails_in_the_middle_does_not_wait_for_its_workers() -> N
 @pytest.mark.parametrize("workers", [0, 1])
 def test_batches_for_cuda_are_pinned(workers: int) -> None:
     data = PretrainingData.from_config(FakeSource(50), config())
-    (batch,) = make_loader(data, start=0, stop=1, workers=workers, device=torch.device("cuda"), max_bad_fraction=1)
+    (batch,) = make_loader(data, start=0, stop=1, workers=workers, device=torch.device("cuda"))
     assert batch.global_crops.is_pinned()
     assert batch.masks.is_pinned()
     assert batch.to(torch.device("cuda")).samples.is_cuda

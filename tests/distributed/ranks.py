@@ -21,9 +21,7 @@ def run_ranks(function: Callable[..., Any], *args: Any, world_size: int = 2) -> 
 
 def _one_rank(rank: int, function: Callable[..., Any], args: tuple[Any, ...], world_size: int, folder: str) -> None:
     torch.set_num_threads(1)
-    dist.init_process_group(
-        "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=world_size
-    )
+    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=world_size)
     try:
         torch.save(function(rank, *args), Path(folder) / f"{rank}.pt")
         dist.barrier()

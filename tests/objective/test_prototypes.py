@@ -25,9 +25,7 @@ def test_loss_is_the_weighted_sum_of_cross_entropies_over_pairs() -> None:
     teacher, student = prototypes_of(7, 4), prototypes_of(7, 4)
     z_teacher, z_student = F.normalize(draw(5, 4), dim=1), F.normalize(draw(6, 4), dim=1).requires_grad_()
     targets = teacher.assign(z_teacher, temperature=0.05, num_iterations=3)
-    pairs = Pairs(
-        torch.tensor([0, 1, 1, 5, 3]), torch.tensor([2, 2, 0, 4, 3]), torch.tensor([0.1, 0.2, 0.3, 0.4, 0.5])
-    )
+    pairs = Pairs(torch.tensor([0, 1, 1, 5, 3]), torch.tensor([2, 2, 0, 4, 3]), torch.tensor([0.1, 0.2, 0.3, 0.4, 0.5]))
     loss = student(z_student, targets, pairs, temperature=0.1)
 
     expected = torch.zeros(())
@@ -38,9 +36,7 @@ def test_loss_is_the_weighted_sum_of_cross_entropies_over_pairs() -> None:
     torch.testing.assert_close(loss, expected)
 
     inputs = [z_student, student.weight]
-    for ours, theirs in zip(
-        torch.autograd.grad(loss, inputs), torch.autograd.grad(expected, inputs), strict=True
-    ):
+    for ours, theirs in zip(torch.autograd.grad(loss, inputs), torch.autograd.grad(expected, inputs), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
 
 

@@ -26,9 +26,7 @@ def make() -> tuple[StudentTeacher, torch.optim.Optimizer]:
 
 
 def step(networks: StudentTeacher, optimizer: torch.optim.Optimizer, num_parts: int = 1) -> StepResult:
-    return train_step(
-        networks, make_objective(), optimizer, cut(make_batch(0), num_parts), RATES, clip=Clip(3.0)
-    )
+    return train_step(networks, make_objective(), optimizer, cut(make_batch(0), num_parts), RATES, clip=Clip(3.0))
 
 
 def parameters(networks: StudentTeacher) -> dict[str, Tensor]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from franca.distributed.device import resolve_device, resolve_precision
 from franca.errors import ConfigError
-from franca.features.device import resolve_device, resolve_precision
 
 CPU = torch.device("cpu")
 

@@ -1,0 +1,86 @@
+"""Several protocols on one set of features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from franca.data.sample import Sample
+from franca.errors import DataError
+from franca.evaluation.evaluate import evaluate
+from franca.evaluation.protocols import read_options
+from franca.features.settings import FeatureSettings
+
+FEATURES = FeatureSettings(image_size_px=8, workers=0, device="cpu", precision="fp32", batch_size=16)
+
+
+class MeanColour(nn.Module):
+    """The simplest model that can be judged."""
+
+    def __init__(self, factor: float = 1.0) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.tensor(factor))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.mean((2, 3)) * self.factor
+
+
+@dataclass
+class Colours:
+    """Plain images, each class in a colour of its own; counts how often it is read."""
+
+    count: int
+    class_names: tuple[str, ...] | None = ("red", "green", "blue")
+    kind: str = "folder"
+    location: str = "colours"
+    reads: list[int] = field(default_factory=list)
+
+    @property
+    def group_sizes(self) -> tuple[int, ...]:
+        return (self.count,)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def read(self, index: int) -> Sample:
+        self.reads.append(index)
+        image = torch.randint(100, (3, 9, 9), dtype=torch.uint8, generator=torch.Generator().manual_seed(index))
+        image[index % 3] += 100
+        return Sample(str(index), image, index % 3)
+
+
+def test_features_are_computed_once_for_all_protocols() -> None:
+    train, val = Colours(48), Colours(24)
+    seen: list[tuple[str, int, int]] = []
+    report = evaluate(
+        MeanColour(),
+        train,
+        val,
+        read_options(["knn", "linear"], {"k": 5}).protocols,
+        name="mean colour",
+        features=FEATURES,
+        progress=lambda *now: seen.append(now),
+    )
+    assert (train.reads, val.reads) == (list(range(48)), list(range(24)))
+    assert seen == [("train", 16, 48), ("train", 32, 48), ("train", 48, 48), ("val", 16, 24), ("val", 24, 24)]
+    assert [result.protocol for result in report.results] == ["knn", "linear"]
+    assert all(result.metrics["top1"] == 1 for result in report.results)
+    settings = report.result("linear").settings
+    assert (settings["num_train"], settings["num_val"], settings["width"], settings["train"]) == (48, 24, 3, "colours")
+    assert len(settings["weights_sha256"]) == 64
+
+
+def test_classes_are_compared_before_anything_is_read() -> None:
+    train, val = Colours(9), Colours(9, class_names=("red", "green", "mauve"))
+    with pytest.raises(DataError, match="lacks: mauve"):
+        evaluate(MeanColour(), train, val, read_options(["knn"]).protocols, name="m", features=FEATURES)
+    assert train.reads == val.reads == []
+
+
+def test_a_broken_model_is_told() -> None:
+    options = read_options(["knn"], {"k": 3}).protocols
+    with pytest.raises(DataError, match="9 of 9 images of train= have features that are NaN"):
+        evaluate(MeanColour(torch.nan), Colours(9), Colours(9), options, name="m", features=FEATURES)
