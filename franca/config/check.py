@@ -45,6 +45,7 @@ def _ranges_are_ordered(config: Config) -> Iterator[Problem]:
     ranges = {
         "data.global_scale": data.global_scale,
         "data.local_scale": data.local_scale,
+        "data.blur_sigma_px": data.blur_sigma_px,
         "objective.mask_ratio": objective.mask_ratio,
         "objective.mask_aspect": objective.mask_aspect,
     }

@@ -87,6 +87,9 @@ class DataConfig:
     blur: str = option("intended", choices=("intended", "inverted"))
     """Blur probabilities of (global 1, global 2, local): intended 1.0, 0.1, 0.5; inverted is one minus these,
     which is what DINOv2's code and the published models did."""
+    blur_sigma_px: list[float] = option([0.1, 2.0], low=0.01)
+    """Smallest and largest standard deviation of the blur, in pixels of the crop. The default is made for 224 px; on
+    crops of 40 px it would wipe out what a patch holds."""
     mean: list[float] = option([0.485, 0.456, 0.406])
     """Per-channel mean subtracted from pixels in [0, 1]."""
     std: list[float] = option([0.229, 0.224, 0.225], low=1e-6)
@@ -115,6 +118,9 @@ class ModelConfig:
     """Register tokens; the paper uses none."""
     layer_scale: float | None = option(1e-5, low=0)
     """Initial layer scale; None leaves layer scale out."""
+    init_std: float = option(0.02, low=1e-6)
+    """Standard deviation of the first weights of linear layers. 0.02 suits widths of 384 and more; a narrow model starts
+    learning sooner with about 0.7 / sqrt(width)."""
     stochastic_depth: float = option(0.1, low=0, high=0.999)
     """Rate at which a sample skips a residual branch in training."""
 

@@ -137,7 +137,13 @@ def _views(config: DataConfig) -> tuple[View, ...]:
         View(
             size,
             (scale[0], scale[1]),
-            ColorRecipe(jitter=config.color_jitter, grayscale=config.grayscale, blur=blur, solarize=probability),
+            ColorRecipe(
+                jitter=config.color_jitter,
+                grayscale=config.grayscale,
+                blur=blur,
+                solarize=probability,
+                sigma_px=(config.blur_sigma_px[0], config.blur_sigma_px[1]),
+            ),
         )
         for size, scale, blur, probability in zip(sizes, scales, blurs, solarize, strict=True)
     )

@@ -19,7 +19,6 @@ from torch.nn.functional import one_hot
 
 BLUR_TAPS = 9
 _JITTER = np.array([0.4, 0.4, 0.2, 0.1])  # largest change of brightness, contrast, saturation, hue
-_SIGMA = (0.1, 2.0)
 _CHUNK_VALUES = 800_000  # crops are changed a few at a time, so that they stay in the cache of a core
 
 
@@ -40,12 +39,13 @@ class ColorDraw(IntEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class ColorRecipe:
-    """How often each change happens to a crop, as probabilities."""
+    """How often each change happens to a crop, as probabilities, and the range of the blur's sigma in pixels."""
 
     jitter: float
     grayscale: float
     blur: float
     solarize: float
+    sigma_px: tuple[float, float] = (0.1, 2.0)
 
 
 def recolor(crops: Tensor, draws: NDArray[np.float64], recipe: ColorRecipe) -> None:
@@ -70,7 +70,8 @@ def _recolor_chunk(crops: Tensor, draws: NDArray[np.float64], recipe: ColorRecip
     for turn in range(len(_JITTERS)):
         for number, jitter in enumerate(_JITTERS):
             _change(crops, jittered & (orders[:, turn] == number), jitter, factors[:, number])
-    sigma = _SIGMA[0] + draws[:, ColorDraw.SIGMA] * (_SIGMA[1] - _SIGMA[0])
+    low, high = recipe.sigma_px
+    sigma = low + draws[:, ColorDraw.SIGMA] * (high - low)
     _change(crops, draws[:, ColorDraw.GRAYSCALE] < recipe.grayscale, grayscale)
     _change(crops, draws[:, ColorDraw.BLUR] < recipe.blur, gaussian_blur, sigma)
     _change(crops, draws[:, ColorDraw.SOLARIZE] < recipe.solarize, solarize)

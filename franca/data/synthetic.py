@@ -89,7 +89,7 @@ def _placed(rng: np.random.Generator, x: Field, y: Field, name: str) -> Field:
     """Outline functions [n, S, S] of three or four shapes, each at a random place, size and turn, in half sides."""
     quarters = rng.permutation(4)[: 3 + rng.integers(2)]
     columns, rows = (quarters % 2) - 0.5, (quarters // 2) - 0.5
-    place = rng.random((2, len(quarters)), dtype=np.float32) * 0.4 - 0.2
+    place = rng.random((2, len(quarters)), dtype=np.float32) * 0.7 - 0.35
     radius = _each(rng.random(len(quarters), dtype=np.float32) * 0.16 + 0.28)
     turns = _each(np.array([direction(rng) for _ in quarters], dtype=np.float32))  # [n, 1, 1, 2]
     x, y = x - _each(columns + place[0]), y - _each(rows + place[1])
@@ -100,23 +100,22 @@ def _placed(rng: np.random.Generator, x: Field, y: Field, name: str) -> Field:
 
 def _surfaces(rng: np.random.Generator, x: Field, y: Field, number: int) -> Field:
     """Colours [n, 3, S, S] of so many surfaces: each has a colour of its own, and all have a texture."""
-    colour = _palette(rng.random((number, 3, 1, 1), dtype=np.float32))
+    colour = 0.55 + 0.4 * rng.random((number, 3, 1, 1), dtype=np.float32)
     texture = TEXTURES[rng.integers(len(TEXTURES))](rng, x, y) - 0.5  # [S, S]
-    swing = rng.random((number, 3, 1, 1), dtype=np.float32) * 0.4 - 0.2
+    swing = rng.random((number, 3, 1, 1), dtype=np.float32) * 0.3 - 0.15
     surfaces: Field = colour + swing * texture
     return surfaces
 
 
 def _clutter(rng: np.random.Generator, x: Field, y: Field) -> Field:
     """Irregular textured patches around one base colour: each pixel belongs to the nearest of a few random points."""
-    base = rng.random((3, 1, 1), dtype=np.float32)
     points = rng.random((_NUM_PATCHES, 2), dtype=np.float32) * 2.4 - 1.2
     px, py = points[:, 0, None, None], points[:, 1, None, None]
     patch = ((px * px - 2.0 * px * x) + (py * py - 2.0 * py * y)).argmin(axis=0)  # [S, S]
-    shades = base + rng.random((3, _NUM_PATCHES, 1), dtype=np.float32) * 0.16 - 0.08
+    shades = 0.05 + 0.45 * rng.random((3, _NUM_PATCHES), dtype=np.float32)
     texture = TEXTURES[rng.integers(len(TEXTURES))](rng, x, y) - 0.5  # [S, S]
     swing = rng.random((3, 1, 1), dtype=np.float32) * 0.2 - 0.1
-    image: Field = _palette(np.clip(shades, 0.0, 1.0))[:, :, 0].take(patch, axis=1) + swing * texture
+    image: Field = shades.take(patch, axis=1) + swing * texture
     return image
 
 
@@ -137,4 +136,4 @@ def _light(rng: np.random.Generator, x: Field, y: Field) -> Field:
     return exposure + ((slope * cosine) * x + (slope * sine) * y)
 
 
-_NUM_PATCHES = 6
+_NUM_PATCHES = 8

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import nn
 
-from franca.layers.initialization import initialize
+from franca.layers.initialization import STD, initialize
 from franca.models.vision_transformer import VisionTransformer
 from franca.objective.heads import MatryoshkaHead
 
@@ -21,9 +21,14 @@ class Network(nn.Module):
         self.backbone = backbone
         self.heads = nn.ModuleDict(heads)  # type: ignore[assignment]
 
-    def initialize(self, seed: int) -> None:
-        """Draw every parameter from ``seed``, on the CPU; the backbone first, then the heads."""
-        initialize(self, seed)
+    def initialize(self, seed: int, *, std: float = STD) -> None:
+        """Draw every parameter from ``seed``, the backbone first, then the heads.
+
+        Args:
+            seed: of the random numbers.
+            std: standard deviation of the weights of linear layers.
+        """
+        initialize(self, seed, std=std)
 
     def parts(self) -> dict[str, nn.Module]:
         """The parts whose gradients are clipped and reported separately."""

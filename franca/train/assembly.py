@@ -162,7 +162,7 @@ def initialize(networks: StudentTeacher, config: Config, device: torch.device) -
     """
     if config.init.backbone and config.init.full:
         raise ConfigError("init.backbone and init.full are both given; choose one")
-    networks.initialize(config.train.seed, device)
+    networks.initialize(config.train.seed, device, std=config.model.init_std)
     if config.init.backbone:
         _load_backbone(networks, config.init.backbone)
         return f"backbone from {config.init.backbone}, heads drawn from seed {config.train.seed}"

@@ -62,8 +62,8 @@ class LimitBadSamples:
             ]
             raise TooManyBadSamples(
                 f"{bad:,} of {read:,} samples could not be read ({', '.join(reasons)}), more than "
-                f"data.max_bad_fraction={self.max_fraction:g} allows. The last ones: {', '.join(self.examples)}. Repair "
-                "or remove them, or raise the limit."
+                f"data.max_bad_fraction={self.max_fraction:g} allows. The last ones: {', '.join(self.examples)}. "
+                "Repair or remove them, or raise the limit."
             )
 
 

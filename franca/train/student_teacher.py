@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from franca.layers.initialization import STD
 from franca.objective.network import Network
 
 
@@ -32,9 +33,15 @@ class StudentTeacher(nn.Module):
                 if tensor.is_floating_point():
                     tensor.fill_(float("nan"))
 
-    def initialize(self, seed: int, device: torch.device) -> None:
-        """Draw the student from ``seed`` on the CPU, start the teacher as its copy, and move both to ``device``."""
-        self.student.initialize(seed)
+    def initialize(self, seed: int, device: torch.device, *, std: float = STD) -> None:
+        """Draw the student from ``seed`` on the CPU, start the teacher as its copy, and move both to ``device``.
+
+        Args:
+            seed: of the random numbers.
+            device: where both end up.
+            std: standard deviation of the weights of linear layers.
+        """
+        self.student.initialize(seed, std=std)
         self.teacher.to_empty(device="cpu")
         self.teacher.load_state_dict(self.student.state_dict())
         self.to(device)
