@@ -119,8 +119,8 @@ class ModelConfig:
     layer_scale: float | None = option(1e-5, low=0)
     """Initial layer scale; None leaves layer scale out."""
     init_std: float = option(0.02, low=1e-6)
-    """Standard deviation of the first weights of linear layers. 0.02 suits widths of 384 and more; a narrow model starts
-    learning sooner with about 0.7 / sqrt(width)."""
+    """Standard deviation of the first weights of linear layers. 0.02 suits wide models; a narrow one starts learning
+    sooner with about 0.7 / sqrt(width)."""
     stochastic_depth: float = option(0.1, low=0, high=0.999)
     """Rate at which a sample skips a residual branch in training."""
 

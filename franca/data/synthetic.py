@@ -1,8 +1,9 @@
-"""Images that the package draws itself: one textured shape on textured clutter.
+"""Images that the package draws itself: three or four textured shapes of one kind on textured clutter.
 
 The eight classes differ by shape alone. Place, size, turn, light, colours and textures are drawn alike for
 all classes, and shapes of one size cover the same area, so that neither colours nor a coarse look give a
-class away. An image is a pure function of (seed, split, index).
+class away. Each shape has a colour of its own: what two crops of an image have in common is above all the
+kind of shape, which is what pretraining can find. An image is a pure function of (seed, split, index).
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class SyntheticSource:
         return self.num_images
 
     def read(self, index: int) -> Sample:
-        """Draws image ``index``; its mask is 0 on the background and label + 1 on the shape."""
+        """Draws image ``index``; its mask is 0 on the background and label + 1 on the shapes."""
         if not 0 <= index < self.num_images:
             raise IndexError(f"image {index} of {self.num_images}")
         label = index % len(CLASS_NAMES)
@@ -88,11 +89,11 @@ def _grid(size_px: int) -> tuple[Field, Field]:
 def _placed(rng: np.random.Generator, x: Field, y: Field, name: str) -> Field:
     """Outline functions [n, S, S] of three or four shapes, each at a random place, size and turn, in half sides."""
     quarters = rng.permutation(4)[: 3 + rng.integers(2)]
-    columns, rows = (quarters % 2) - 0.5, (quarters // 2) - 0.5
-    place = rng.random((2, len(quarters)), dtype=np.float32) * 0.7 - 0.35
+    quarter = np.stack([quarters % 2, quarters // 2]).astype(np.float32) - 0.5
+    place = quarter + rng.random((2, len(quarters)), dtype=np.float32) * 0.7 - 0.35
     radius = _each(rng.random(len(quarters), dtype=np.float32) * 0.16 + 0.28)
     turns = _each(np.array([direction(rng) for _ in quarters], dtype=np.float32))  # [n, 1, 1, 2]
-    x, y = x - _each(columns + place[0]), y - _each(rows + place[1])
+    x, y = x - _each(place[0]), y - _each(place[1])
     cosine, sine = turns[..., 0] / radius, turns[..., 1] / radius
     outlines: Field = SHAPES[name](cosine * x + sine * y, cosine * y - sine * x) * radius
     return outlines
@@ -108,7 +109,7 @@ def _surfaces(rng: np.random.Generator, x: Field, y: Field, number: int) -> Fiel
 
 
 def _clutter(rng: np.random.Generator, x: Field, y: Field) -> Field:
-    """Irregular textured patches around one base colour: each pixel belongs to the nearest of a few random points."""
+    """Irregular textured patches, darker than the shapes: each pixel belongs to the nearest of a few random points."""
     points = rng.random((_NUM_PATCHES, 2), dtype=np.float32) * 2.4 - 1.2
     px, py = points[:, 0, None, None], points[:, 1, None, None]
     patch = ((px * px - 2.0 * px * x) + (py * py - 2.0 * py * y)).argmin(axis=0)  # [S, S]
@@ -122,11 +123,6 @@ def _clutter(rng: np.random.Generator, x: Field, y: Field) -> Field:
 def _each(values: Field) -> Field:
     """One value a shape [n, …], ready to meet pixels [n, S, S]."""
     return values[:, None, None]
-
-
-def _palette(unit: Field) -> Field:
-    """Keeps colours off the ends of the range, so that light and texture do not clip them."""
-    return unit * 0.7 + 0.15
 
 
 def _light(rng: np.random.Generator, x: Field, y: Field) -> Field:
