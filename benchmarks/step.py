@@ -105,6 +105,7 @@ def random_batch(config: Config) -> Batch:
         global_crops=noise(2 * images, data.global_size_px),
         local_crops=noise(data.num_local_crops * images, data.local_size_px),
         masks=masks,
+        masked_rows=masks.flatten().nonzero().flatten(),
         positions=torch.arange(images),
         samples=torch.arange(images),
         global_batch=images,

@@ -32,6 +32,7 @@ class Batch:
     global_crops: Tensor  # [2*B, 3, H, W] float32, normalised
     local_crops: Tensor  # [V*B, 3, H', W'] float32, normalised; V may be 0
     masks: Tensor  # [2*B, N] bool, True = hidden from the student
+    masked_rows: Tensor  # [M] int64, where the flattened masks are True; found on the CPU, a GPU would have to wait
     positions: Tensor  # [B] int64, positions in the endless sample plan
     samples: Tensor  # [B] int64, index of the sample in its source that was used at each position
     global_batch: int  # images in the whole global batch: what the losses are divided by

@@ -6,6 +6,9 @@ line returns: 2 for wrong use or input, 1 for a job that failed on the way.
 
 from __future__ import annotations
 
+STOPPED_EXIT_CODE = 75
+"""What the command line returns for a run that was asked to stop: run the same command again to go on."""
+
 
 class FrancaError(ValueError):
     """Base of all errors that a user can cause."""
@@ -22,10 +25,16 @@ class DataError(FrancaError):
 
 
 class CheckpointError(FrancaError):
-    """A checkpoint or an exported model is missing, incomplete or does not match."""
+    """A checkpoint or an exported model is missing, incomplete, does not match, or cannot be written."""
 
 
 class TooManyBadSamples(DataError):
     """More samples were unreadable than ``data.max_bad_fraction`` allows; the run stopped."""
+
+    exit_code = 1
+
+
+class DivergedError(FrancaError):
+    """Many steps in a row had losses or gradients that are not finite; the run stopped."""
 
     exit_code = 1

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from franca.config.recipes import load_recipe
 from franca.config.schema import Config
+from franca.errors import STOPPED_EXIT_CODE
 
 RECIPE = "demo"
 NEEDED_GAIN = 0.10
@@ -34,9 +35,7 @@ def run(args: argparse.Namespace) -> int:
     console = Console(highlight=False)
     command = shlex.join(["franca", "demo", *args.overrides])
     if pretrain(config, command=command, console=console, fresh=args.fresh) is Outcome.STOPPED:
-        from franca.cli.pretrain import STOPPED
-
-        return STOPPED
+        return STOPPED_EXIT_CODE
     return judge(config, Path(str(config.run.dir)), console)
 
 

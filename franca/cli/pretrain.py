@@ -10,9 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from franca.config.recipes import load_recipe
-
-STOPPED = 75
-"""Exit code of a run that was asked to stop: run the same command again to go on."""
+from franca.errors import STOPPED_EXIT_CODE
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,4 +37,4 @@ def run(args: argparse.Namespace) -> int:
         fresh=args.fresh,
         dry_run=args.dry_run,
     )
-    return STOPPED if outcome is Outcome.STOPPED else 0
+    return STOPPED_EXIT_CODE if outcome is Outcome.STOPPED else 0

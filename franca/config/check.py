@@ -87,7 +87,10 @@ def _nesting_is_whole(config: Config) -> Iterator[Problem]:
 
 def _something_is_learned(config: Config) -> Iterator[Problem]:
     objective = config.objective
-    if not (objective.dino_weight or objective.ibot_weight or objective.koleo_weight):
+    koleo = (
+        objective.koleo_weight if koleo_group_size(config) > 1 else 0
+    )  # alone in its group, no image has a neighbour
+    if not (objective.dino_weight or objective.ibot_weight or koleo):
         text = "every loss has weight 0: give one of dino_weight, ibot_weight, koleo_weight a weight above 0"
         yield Problem(("objective.dino_weight", "objective.ibot_weight", "objective.koleo_weight"), text)
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from franca.batch import Batch, Skipped
+from franca.config import derived
 from franca.config.schema import Config
 from franca.data.augment import MultiCrop
 from franca.data.masking import MaskPlan
@@ -55,8 +56,13 @@ class PretrainingData(Dataset[Batch]):
             aspect=(objective.mask_aspect[0], objective.mask_aspect[1]),
             roll=objective.mask_roll,
         )
-        micro_batch = config.performance.micro_batch or config.train.global_batch
+        micro_batch = derived.micro_batch(config)
         return cls(source, plan, MultiCrop(data, seed=seed), masks, micro_batch=micro_batch, seed=seed)
+
+    @property
+    def num_samples(self) -> int:
+        """Samples in the source: the length of one pass."""
+        return self._plan.num_samples
 
     def __getitem__(self, index: int) -> Batch:
         """Micro-batch ``index``, the same bit for bit wherever it is made.
@@ -69,10 +75,12 @@ class PretrainingData(Dataset[Batch]):
         skipped: list[Skipped] = []
         with _one_thread():
             global_crops, local_crops = self._crops(self._images(positions, samples, skipped), positions)
+        masks = self._masks.masks(positions)  # [2*B, N]
         return Batch(
             global_crops=global_crops,
             local_crops=local_crops,
-            masks=torch.from_numpy(self._masks.masks(positions)),
+            masks=torch.from_numpy(masks),
+            masked_rows=torch.from_numpy(np.flatnonzero(masks)),
             positions=torch.from_numpy(positions),
             samples=torch.from_numpy(samples),
             global_batch=self._masks.global_batch,

@@ -75,7 +75,7 @@ class SamplePlan:
 
         That part of the data is being read anyway. ``attempt`` counts from 0.
         """
-        ahead = 1 + int(derive_key(self._seed, Stream.REPLACEMENT, position, attempt)) % self._window
+        ahead = 1 + attempt + int(derive_key(self._seed, Stream.REPLACEMENT, position, attempt)) % self._window
         return int(self.samples([position + ahead * self.num_lanes])[0])
 
     def _places(self, passes: Ints, offsets: Ints) -> Ints:

@@ -21,6 +21,11 @@ def sum_over_ranks(value: Tensor) -> Tensor:
     return total
 
 
+def count_over_ranks(number: int, device: torch.device) -> int:
+    """Sum of a Python integer over all ranks; nothing touches the device on one process."""
+    return int(sum_over_ranks(torch.tensor(number, device=device))) if is_distributed() else number
+
+
 def logsumexp_over_ranks(value: Tensor) -> Tensor:
     """Logarithm of the sum of exponentials of ``value`` over all ranks, element by element; safe from overflow."""
     if not is_distributed():

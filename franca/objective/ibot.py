@@ -17,18 +17,18 @@ class MaskedPatches:
 
     def teacher(self, crops: Features, batch: Batch) -> Tensor:
         """[M, D]."""
-        return crops.patches[batch.masks]
+        return crops.patches.flatten(0, 1).index_select(0, batch.masked_rows)
 
     def student(self, crops: Sequence[Features], batch: Batch) -> Tensor:
         """[M, D]."""
-        return crops[0].patches[batch.masks]
+        return crops[0].patches.flatten(0, 1).index_select(0, batch.masked_rows)
 
     def pairs(self, batch: Batch) -> Pairs:
         """A patch weighs one over the masked patches of its crop; the sum is divided by all 2*B crops.
 
         Source: Franca 1.5. Unmasked crops count in the division, as in DINOv2.
         """
-        masked = batch.masks.sum(dim=1, keepdim=True)  # [2*B, 1]
-        weight = (1 / masked).expand_as(batch.masks)[batch.masks] / (2 * batch.global_batch)  # [M]
-        row = torch.arange(len(weight), device=weight.device)
-        return Pairs(student=row, teacher=row, weight=weight.float())
+        crop = batch.masked_rows // batch.masks.shape[1]  # [M]
+        num_masked = batch.masks.sum(dim=1).index_select(0, crop)  # [M]
+        row = torch.arange(len(crop), device=crop.device)
+        return Pairs(student=row, teacher=row, weight=1 / (num_masked * 2 * batch.global_batch))

@@ -60,7 +60,8 @@ class PretrainingObjective:
         clusterings: DINO and iBOT, or one of them.
         koleo: The regulariser, or None.
         use_masks: Whether the student sees masked global crops; it does when there is an iBOT term.
-        precision: Dtype of matrix products, None for fp32; losses and Sinkhorn are fp32 always.
+        precision: Dtype of the networks' matrix products, None for fp32. The teacher's logits, Sinkhorn-Knopp, softmax
+            and sums are fp32 always.
     """
 
     def __init__(

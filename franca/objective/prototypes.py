@@ -31,8 +31,14 @@ class Targets:
 
     def assignments(self) -> Tensor:
         """The assignments themselves, [R, K] in fp32; each row sums to one."""
-        logits = F.linear(self.bottleneck, self.directions).float() / self.temperature
-        return torch.softmax(logits + self.potentials, dim=1)
+        logits = teacher_logits(self.bottleneck, self.directions, self.temperature)
+        return torch.softmax(logits.add_(self.potentials), dim=1)
+
+
+def teacher_logits(bottleneck: Tensor, directions: Tensor, temperature: float) -> Tensor:
+    """Logits [R, K] in fp32 throughout: bf16 products, divided by a cold temperature, would be off by a tenth."""
+    with torch.autocast(bottleneck.device.type, enabled=False):
+        return F.linear(bottleneck.float(), directions).div_(temperature)
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ class Prototypes(nn.Module):
         self.weight = nn.Parameter(torch.empty(num_prototypes, bottleneck))  # [K, b]
 
     def reset_parameters(self, generator: torch.Generator) -> None:
-        """Draw the weight; only its direction matters."""
+        """Draw the weight. Its length does not change the logits, but how far a step of AdamW turns it does."""
         nn.init.trunc_normal_(self.weight, std=0.02, generator=generator)
 
     @property
@@ -70,7 +76,7 @@ class Prototypes(nn.Module):
             num_iterations: Rounds of Sinkhorn-Knopp.
         """
         directions = self.directions
-        logits = F.linear(bottleneck, directions).float() / temperature  # [R, K]
+        logits = teacher_logits(bottleneck, directions, temperature)  # [R, K]
         potentials = sinkhorn_potentials(logits, num_iterations=num_iterations)
         return Targets(bottleneck, directions, potentials, temperature)
 
@@ -91,7 +97,7 @@ class Prototypes(nn.Module):
         """
         logits = F.linear(bottleneck, self.directions).float() / temperature  # [R, K]
         with torch.no_grad():
-            wanted = targets.assignments()[pairs.teacher] * pairs.weight[:, None]  # [P, K]
-            wanted = torch.zeros_like(logits).index_add_(0, pairs.student, wanted)  # [R, K]
-            weight = wanted.new_zeros(len(logits)).index_add_(0, pairs.student, pairs.weight)  # [R]
-        return (weight * torch.logsumexp(logits, dim=1)).sum() - (wanted * logits).sum()
+            paired = targets.assignments().index_select(0, pairs.teacher).mul_(pairs.weight[:, None])  # [P, K]
+            target = torch.zeros_like(logits).index_add_(0, pairs.student, paired)  # [R, K]
+            weight = target.new_zeros(len(logits)).index_add_(0, pairs.student, pairs.weight)  # [R]
+        return (weight * torch.logsumexp(logits, dim=1)).sum() - (target * logits).sum()

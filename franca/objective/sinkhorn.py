@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from franca.distributed.reduce import logsumexp_over_ranks, sum_over_ranks
+from franca.distributed.reduce import count_over_ranks, logsumexp_over_ranks
 
 
 def sinkhorn_potentials(logits: Tensor, *, num_iterations: int) -> Tensor:
@@ -30,7 +30,7 @@ def sinkhorn_potentials(logits: Tensor, *, num_iterations: int) -> Tensor:
     """
     logits = logits.float()  # [R, K]
     num_rows, num_prototypes = logits.shape
-    total_rows = int(sum_over_ranks(torch.tensor(num_rows, device=logits.device)))
+    total_rows = count_over_ranks(num_rows, logits.device)
     v = logits.new_zeros(num_prototypes)
     if total_rows == 0:
         return v

@@ -5,29 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from franca.report.metrics import Record
 
-matplotlib.use("Agg")
 
-Run = tuple[str, Sequence[Record]]
-"""A run's name and its metrics."""
-
-
-def loss_figure(runs: Sequence[Run]) -> Figure:
-    """Total loss of every run and, for a single one, every level of each clustering loss.
+def loss_figure(records: Sequence[Record]) -> Figure:
+    """Total loss, and every level of each clustering loss.
 
     Args:
-        runs: names and metrics; at least one.
+        records: lines of metrics, at least one.
     """
-    if len(runs) > 1:
-        figure = Figure(figsize=(7, 3.5), layout="constrained")
-        _draw(figure.subplots(), "total loss", {name: _series(records, "loss/total") for name, records in runs})
-        return figure
-    records = runs[0][1]
     figure = Figure(figsize=(11, 3.2), layout="constrained")
     axes = figure.subplots(1, 3)
     _draw(axes[0], "total loss", {"total": _series(records, "loss/total")})
@@ -44,8 +33,9 @@ def _level(name: str) -> str:
 
 def _series(records: Sequence[Record], name: str) -> tuple[list[float], list[float]]:
     """Steps and values where the value is a finite number."""
-    points = [(record["step"], record[name]) for record in records if math.isfinite(record.get(name, math.nan))]
-    return [step for step, _ in points], [value for _, value in points]
+    points = [(step, record.get(name)) for record in records if (step := record["step"]) is not None]
+    finite = [(step, value) for step, value in points if value is not None and math.isfinite(value)]
+    return [step for step, _ in finite], [value for _, value in finite]
 
 
 def _draw(axis: Axes, title: str, lines: Mapping[str, tuple[list[float], list[float]]]) -> None:

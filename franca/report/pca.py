@@ -54,8 +54,8 @@ def pca_figure(backbone: VisionTransformer, images: Sequence[Tensor], *, patches
     figure = Figure(figsize=(1.4 * len(images), 2.9), layout="constrained")
     axes = figure.subplots(2, len(images), squeeze=False)
     for column, (image, colour) in enumerate(zip(squares, colours, strict=True)):
-        axes[0][column].imshow(image.permute(1, 2, 0))
-        axes[1][column].imshow(colour, interpolation="nearest")
+        axes[0][column].imshow(image.permute(1, 2, 0).numpy())
+        axes[1][column].imshow(colour.numpy(), interpolation="nearest")
     for axis in axes.flat:
         axis.set_axis_off()
     return figure

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
+from html import escape
 from pathlib import Path
 
 from franca.config.recipes import load_recipe
@@ -36,7 +38,7 @@ def write_run_report(run: Path, scores: Sequence[Section] = ()) -> Path:
     config = load_recipe(str(run / "config.yaml"), need_data=False)
     last = records[-1]
     facts = {
-        "command": (run / "command.txt").read_text().splitlines()[-1],
+        "command": _last_command(run),
         "steps": f"{last['step']:,.0f} of {config.train.steps:,}",
         "images seen": f"{last['images']:,.0f}",
         "total loss": f"{last['loss/total']:.4f}",
@@ -44,15 +46,21 @@ def write_run_report(run: Path, scores: Sequence[Section] = ()) -> Path:
         "unreadable samples replaced": f"{last.get('data/skipped', 0):,.0f}",
         "steps skipped": f"{last.get('steps_skipped', 0):,.0f}",
     }
-    sections = [Section("Run", table(facts)), *scores, Section("Loss", picture(loss_figure([(run.name, records)])))]
+    sections = [Section("Run", table(facts)), *scores, Section("Loss", picture(loss_figure(records)))]
     sections.append(Section("Patch features, first three principal components", _patch_picture(run, config)))
     path = run / "report.html"
     write_page(path, f"franca: {run.name}", sections)
     return path
 
 
+def _last_command(run: Path) -> str:
+    path = run / "command.txt"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return lines[-1] if lines else "not recorded"
+
+
 def _patch_picture(run: Path, config: Config) -> str:
-    """The teacher's view of a few training images; a sentence where either is gone."""
+    """The teacher's view of a few images of the run's source; a sentence where either is gone."""
     export = run / "exports" / "teacher.safetensors"
     if not export.is_file():
         return f"<p>No teacher has been exported to {export} yet.</p>"
@@ -61,19 +69,18 @@ def _patch_picture(run: Path, config: Config) -> str:
             config.data.train or "", kind=config.data.kind, split="val", synthetic=config.data.synthetic
         )
     except DataError as error:
-        return f"<p>The training images are not there: {error}</p>"
+        return f"<p>The images are not there: {escape(str(error))}</p>"
     images = [sample.image for sample in _some_samples(source)]
+    if not images:
+        return f"<p>None of the images tried in {escape(source.location)} can be read.</p>"
     return picture(pca_figure(load_backbone(export), images))
 
 
 def _some_samples(source: Source) -> list[Sample]:
-    """Readable samples spread over the source, a few positions ahead where one is not."""
+    """Readable samples spread over the whole source: every second place first, then those between."""
+    places = [*range(0, 2 * NUM_PICTURES, 2), *range(1, 2 * NUM_PICTURES, 2)]
     samples = []
-    for index in range(0, len(source), max(1, len(source) // (2 * NUM_PICTURES)) | 1):
-        try:
-            samples.append(source.read(index))
-        except BadSample:
-            continue
-        if len(samples) == NUM_PICTURES:
-            break
-    return samples
+    for place in places:
+        with suppress(BadSample):
+            samples.append(source.read(place * len(source) // len(places)))
+    return samples[:NUM_PICTURES]

@@ -1,4 +1,4 @@
-"""From the configuration tree to objects that take plain arguments; only this module and its callers see the tree."""
+"""From the configuration tree to objects that take plain arguments."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from franca.config import derived
 from franca.config.schema import Config
 from franca.distributed.device import DTYPES
-from franca.errors import CheckpointError, ConfigError
+from franca.errors import CheckpointError
 from franca.models import hub
 from franca.models.registry import build_backbone
 from franca.models.vision_transformer import VisionTransformer
@@ -158,10 +158,7 @@ def initialize(networks: StudentTeacher, config: Config, device: torch.device) -
 
     Raises:
         CheckpointError: ``init.backbone`` or ``init.full`` does not match the model, names given.
-        ConfigError: both are given.
     """
-    if config.init.backbone and config.init.full:
-        raise ConfigError("init.backbone and init.full are both given; choose one")
     networks.initialize(config.train.seed, device, std=config.model.init_std)
     if config.init.backbone:
         _load_backbone(networks, config.init.backbone)

@@ -43,9 +43,10 @@ _STEP_FOLDER = re.compile(r"step_(\d{8,})")
 
 @dataclass
 class Progress:
-    """How far a run is: steps done, and counts by name (skipped samples and steps) since its beginning."""
+    """How far a run is: steps done, samples in its source, and counts by name since its beginning."""
 
     step: int = 0
+    num_samples: int = 0
     counts: dict[str, int] = field(default_factory=dict)
 
     def count(self, name: str, by: int = 1) -> None:
@@ -69,22 +70,31 @@ def complete_checkpoints(folder: Path) -> list[tuple[int, Path]]:
 
 
 def save(folder: Path, networks: StudentTeacher, optimizer: torch.optim.Optimizer, progress: Progress) -> Path:
-    """Write a checkpoint under a temporary name, then give it its own; a kill at any moment leaves the older ones."""
+    """Write a checkpoint under a temporary name, then give it its own; a kill at any moment leaves the older ones.
+
+    Raises:
+        CheckpointError: the disk is full, or cannot be written for another reason.
+    """
     path = folder / step_name(progress.step)
     temporary = folder / f".{path.name}.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    with _one_process_is_fine():
-        write_state(_state(networks, optimizer), checkpoint_id=temporary, no_dist=not is_distributed())
-    (temporary / "progress.json").write_text(json.dumps(asdict(progress)))
-    for file in temporary.iterdir():
-        _sync(file)
-    if path.exists():
-        shutil.rmtree(path)  # incomplete, or of the same step
-    temporary.rename(path)
-    (path / "COMPLETE").touch()
-    _sync(path)
-    _sync(folder)
+    for leftover in folder.glob(".step_*.tmp"):  # of a process that was killed while it saved
+        shutil.rmtree(leftover)
+    try:
+        temporary.mkdir(parents=True)
+        with _one_process_is_fine():
+            write_state(_state(networks, optimizer), checkpoint_id=temporary, no_dist=not is_distributed())
+        (temporary / "progress.json").write_text(json.dumps(asdict(progress)))
+        for file in temporary.iterdir():
+            _sync(file)
+        if path.exists():
+            shutil.rmtree(path)  # incomplete, or of the same step
+        temporary.rename(path)
+        (path / "COMPLETE").touch()
+        _sync(path)
+        _sync(folder)
+    except (OSError, CheckpointException) as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise CheckpointError(f"{path} cannot be written: {error}. Older checkpoints are intact.") from error
     return path
 
 
@@ -98,7 +108,10 @@ def load(path: Path, networks: StudentTeacher, optimizer: torch.optim.Optimizer)
     _read(state, path)
     set_model_state_dict(networks, state["networks"])
     set_optimizer_state_dict(networks.student, optimizer, state["optimizer"])
-    return Progress(**json.loads((path / "progress.json").read_text()))
+    try:
+        return Progress(**json.loads((path / "progress.json").read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise CheckpointError(f"{path / 'progress.json'} cannot be read: {error}") from error
 
 
 def load_networks(path: Path, networks: StudentTeacher) -> None:

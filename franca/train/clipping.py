@@ -33,19 +33,14 @@ class Clip:
 
     def __call__(self, network: Network) -> Norms:
         """Clip in place; returns the norms from before."""
-        parts = {name: _gradients(part) for name, part in network.parts().items()}
-        norms = {name: nn.utils.get_total_norm(gradients) for name, gradients in parts.items()}
+        norms = {name: nn.utils.get_total_norm(_gradients(part)) for name, part in network.parts().items()}
         total = torch.linalg.vector_norm(torch.stack(list(norms.values())))
-        for name, gradients in parts.items():
-            _scale(gradients, norms[name] if self.per_part else total, self.max_norm)
+        if self.max_norm < float("inf"):
+            for name, part in network.parts().items():
+                norm = norms[name] if self.per_part else total
+                nn.utils.clip_grads_with_norm_(part.parameters(), self.max_norm, norm)
         return Norms(norms, total)
 
 
 def _gradients(part: nn.Module) -> list[Tensor]:
     return [p.grad for p in part.parameters() if p.grad is not None]
-
-
-def _scale(gradients: list[Tensor], norm: Tensor, max_norm: float) -> None:
-    factor = torch.clamp(max_norm / (norm + 1e-6), max=1.0)
-    for gradient in gradients:
-        gradient.mul_(factor)

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from franca.errors import TooManyBadSamples
+from franca.errors import DivergedError, TooManyBadSamples
 from franca.train import checkpoint
 from franca.train.loop import StepEvent
 from franca.train.run_folder import RunFolder
@@ -64,6 +64,28 @@ class LimitBadSamples:
                 f"{bad:,} of {read:,} samples could not be read ({', '.join(reasons)}), more than "
                 f"data.max_bad_fraction={self.max_fraction:g} allows. The last ones: {', '.join(self.examples)}. "
                 "Repair or remove them, or raise the limit."
+            )
+
+
+class LimitSkippedSteps:
+    """Stops a run when ``limit`` steps in a row were not finite, so that it does not go to its end unchanged."""
+
+    def __init__(self, limit: int = 50) -> None:
+        self.limit = limit
+        self.in_a_row = 0
+
+    def __call__(self, event: StepEvent) -> None:
+        """Judge the step.
+
+        Raises:
+            DivergedError: the limit is reached.
+        """
+        self.in_a_row = 0 if event.result.applied else self.in_a_row + 1
+        if self.in_a_row >= self.limit:
+            raise DivergedError(
+                f"The losses or gradients of {self.limit} steps in a row, up to step {event.step}, were not finite, so "
+                "none of them was applied. Lower optim.learning_rate, lengthen optim.warmup_steps, or set "
+                "performance.precision=fp32."
             )
 
 

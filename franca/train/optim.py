@@ -17,8 +17,8 @@ from franca.train.schedules import Rates
 class Share:
     """What a group of parameters takes of the rates."""
 
-    learning_rate_share: float
-    weight_decay_share: float
+    learning_rate_multiplier: float
+    weight_decay_multiplier: float
     is_prototypes: bool
 
 
@@ -88,5 +88,5 @@ def set_rates(optimizer: torch.optim.Optimizer, rates: Rates) -> None:
     """Give every group its share of the rates; frozen prototypes get none."""
     for group in optimizer.param_groups:
         frozen = group["is_prototypes"] and rates.prototypes_frozen
-        group["lr"] = 0.0 if frozen else rates.learning_rate * group["learning_rate_share"]
-        group["weight_decay"] = rates.weight_decay * group["weight_decay_share"]
+        group["lr"] = 0.0 if frozen else rates.learning_rate * group["learning_rate_multiplier"]
+        group["weight_decay"] = rates.weight_decay * group["weight_decay_multiplier"]

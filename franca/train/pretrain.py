@@ -17,13 +17,13 @@ from franca.data.collate import PretrainingData
 from franca.data.loader import make_loader
 from franca.data.sources import describe, open_source
 from franca.distributed.device import resolve_device, resolve_precision
-from franca.errors import ConfigError
+from franca.errors import ConfigError, DataError
 from franca.layers.attention import set_attention
 from franca.train import assembly, checkpoint
 from franca.train.checkpoint import Progress, step_name
 from franca.train.clipping import Clip
 from franca.train.display import Display
-from franca.train.hooks import CountSamples, LimitBadSamples, LogMetrics, SaveCheckpoints
+from franca.train.hooks import CountSamples, LimitBadSamples, LimitSkippedSteps, LogMetrics, SaveCheckpoints
 from franca.train.loop import Hook, stop_on_signal, train
 from franca.train.run_folder import RunFolder, open_run_folder
 from franca.train.startup import print_facts, startup_facts
@@ -93,7 +93,7 @@ def pretrain(config: Config, *, command: str, console: Console, fresh: bool = Fa
             console.print(f"{folder.path} is finished: {found[-1][0]:,} steps. Start anew with --fresh.")
             return Outcome.FINISHED
         show_facts(found[-1][0] if found else 0)
-        folder.describe(config, command)
+        folder.describe(config, command, f"{machine.device}, {machine.precision}")
         return _train(config, machine, data, networks, folder, console)
     finally:
         folder.close()
@@ -138,6 +138,12 @@ def _train(
     console: Console,
 ) -> Outcome:
     optimizer, progress = _start_or_resume(config, machine, networks, folder, console)
+    if progress.num_samples not in (0, data.num_samples):
+        console.print(
+            f"note: the data changed from {progress.num_samples:,} to {data.num_samples:,} samples; from here on the "
+            "sample order is that of the new data"
+        )
+    progress.num_samples = data.num_samples
     _speed_up(config, networks)
     accumulation = config.train.global_batch // derived.micro_batch(config)
     workers = config.performance.workers
@@ -150,19 +156,23 @@ def _train(
     )
     display = Display(console, start_step=progress.step, num_steps=config.train.steps)
     with stop_on_signal() as should_stop, closing(loader), display:
-        finished = train(
-            networks,
-            assembly.build_objective(config, precision=machine.precision),
-            optimizer,
-            loader,
-            assembly.build_schedule(config),
-            clip=Clip(config.optim.clip_norm, per_part=config.optim.clip_per_part),
-            progress=progress,
-            accumulation=accumulation,
-            device=machine.device,
-            hooks=_hooks(config, networks, optimizer, folder, display),
-            should_stop=should_stop,
-        )
+        try:
+            finished = train(
+                networks,
+                assembly.build_objective(config, precision=machine.precision),
+                optimizer,
+                loader,
+                assembly.build_schedule(config),
+                clip=Clip(config.optim.clip_norm, per_part=config.optim.clip_per_part),
+                progress=progress,
+                accumulation=accumulation,
+                device=machine.device,
+                hooks=_hooks(config, networks, optimizer, folder, display),
+                should_stop=should_stop,
+            )
+        except DataError:  # raised between steps: weights and step agree, and the work is worth keeping
+            checkpoint.save(folder.checkpoints, networks, optimizer, progress)
+            raise
     console.print(_closing_line(progress, folder, finished=finished))
     return Outcome.FINISHED if finished else Outcome.STOPPED
 
@@ -212,6 +222,7 @@ def _hooks(
     return [
         CountSamples(),
         LogMetrics(folder, every_steps=run.log_every_steps, show=display),
+        LimitSkippedSteps(),
         SaveCheckpoints(
             folder,
             networks,
@@ -227,8 +238,9 @@ def _hooks(
 
 
 def _closing_line(progress: Progress, folder: RunFolder, *, finished: bool) -> str:
-    skipped = progress.counts.get("data/skipped", 0)
+    skipped, not_finite = (progress.counts.get(name, 0) for name in ("data/skipped", "steps_skipped"))
     bad = f", {skipped:,} unreadable samples replaced" if skipped else ""
+    bad += f", {not_finite:,} steps that were not finite left out" if not_finite else ""
     teacher: Path = folder.exports / "teacher.safetensors"
     if finished:
         return f"finished {progress.step:,} steps{bad}. Teacher: {teacher}"

@@ -12,13 +12,15 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 import platform
 import socket
 import sys
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import torch
 
@@ -28,6 +30,8 @@ from franca.config.schema import RESULT_GROUPS, Config
 from franca.errors import ConfigError
 
 LOCK_NAME = ".lock"
+HARMLESS = ("data.max_bad_fraction:",)
+"""Options of the result groups that may change in the middle: they only say when to give up."""
 
 
 class RunFolder:
@@ -54,23 +58,24 @@ class RunFolder:
         """The metrics file."""
         return self.path / "metrics.jsonl"
 
-    def describe(self, config: Config, command: str) -> None:
-        """Write down the configuration, this command and the environment."""
+    def describe(self, config: Config, command: str, computes: str = "") -> None:
+        """Write down the configuration, this command and the environment; ``computes`` is device and precision."""
         write_text(self.path / "config.yaml", to_yaml(config))
-        with open(self.path / "command.txt", "a") as file:
+        with open(self.path / "command.txt", "a", encoding="utf-8") as file:
             file.write(command + "\n")
-        write_text(self.path / "environment.txt", environment())
+        write_text(self.path / "environment.txt", environment() + f"computes: {computes}\n")
 
     def cut_metrics(self, step: int) -> None:
         """Drop the lines of steps after ``step``, and a last line that was cut off, before a resumed run writes on."""
         if self.metrics.exists():
-            kept = [line for line in self.metrics.read_text().splitlines() if _step_of(line) <= step]
+            kept = [line for line in self.metrics.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
             write_text(self.metrics, "".join(line + "\n" for line in kept))
 
-    def append_metrics(self, record: dict[str, Any]) -> None:
-        """Add one line; it has the key ``step``."""
-        with open(self.metrics, "a") as file:
-            file.write(json.dumps(record) + "\n")
+    def append_metrics(self, record: Mapping[str, float]) -> None:
+        """Add one line; it has the key ``step``. What is not finite becomes null, since JSON has no NaN."""
+        with open(self.metrics, "a", encoding="utf-8") as file:
+            finite = {name: value if math.isfinite(value) else None for name, value in record.items()}
+            file.write(json.dumps(finite, allow_nan=False) + "\n")
 
     def close(self) -> None:
         """Let go of the folder."""
@@ -121,7 +126,7 @@ def open_run_folder(config: Config, *, fresh: bool = False) -> tuple[RunFolder, 
 def _changes(path: Path, config: Config) -> list[str]:
     """Harmless changes against the run's own configuration; those that change results are refused."""
     before = load_recipe(str(path / "config.yaml"), need_data=False)
-    changed = differences(before, config, RESULT_GROUPS)
+    changed = [line for line in differences(before, config, RESULT_GROUPS) if not line.startswith(HARMLESS)]
     if changed:
         raise ConfigError(
             f"{path} holds a run with another configuration:\n  "
@@ -169,7 +174,7 @@ def _step_of(line: str) -> float:
 def write_text(path: Path, text: str) -> None:
     """Replace a text file in one move, so that a reader sees the old text or the new one."""
     temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "w") as file:
+    with open(temporary, "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

@@ -56,7 +56,9 @@ def test_ibot_is_a_mean_over_masked_patches_divided_by_all_crops() -> None:
 
 def test_ibot_without_a_masked_patch_has_no_pairs() -> None:
     batch = make_batch(1)
-    pairs = MaskedPatches().pairs(replace(batch, masks=torch.zeros_like(batch.masks)))
+    pairs = MaskedPatches().pairs(
+        replace(batch, masks=torch.zeros_like(batch.masks), masked_rows=torch.empty(0, dtype=torch.int64))
+    )
     assert len(pairs.weight) == 0
 
 

@@ -34,6 +34,14 @@ def test_half_precision_input_is_computed_in_fp32() -> None:
     torch.testing.assert_close(loss, koleo_loss(x.bfloat16().float()))
 
 
+def test_autocast_does_not_confuse_neighbours() -> None:
+    angles = torch.tensor([0.0, 0.02, 0.03])
+    points = torch.stack([angles.cos(), angles.sin()], dim=1)[None]  # in bf16 all three similarities are 1
+    expected = koleo_loss(points)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(koleo_loss(points), expected)
+
+
 def test_moving_apart_lowers_it() -> None:
     near, far = torch.eye(4)[None] + 5, torch.eye(4)[None]
     assert koleo_loss(far) < koleo_loss(near)

@@ -13,13 +13,8 @@ RECORDS = [
 
 
 def test_one_run_shows_total_and_levels() -> None:
-    figure = loss_figure([("a", RECORDS)])
+    figure = loss_figure(RECORDS)
     total, dino, ibot = figure.axes
     assert [list(line.get_xdata()) for line in total.lines] == [[1, 2, 3]]
     assert [line.get_label() for line in dino.lines] == ["d = 8", "d = 4"]
     assert [len(line.get_xdata()) for line in ibot.lines] == [0]
-
-
-def test_several_runs_share_one_plot() -> None:
-    (axis,) = loss_figure([("a", RECORDS), ("b", RECORDS[:2])]).axes
-    assert [line.get_label() for line in axis.lines] == ["a", "b"]

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from franca.batch import Batch, Skipped
-from franca.errors import TooManyBadSamples
+from franca.errors import DivergedError, TooManyBadSamples
 from franca.objective.pretraining import Losses
 from franca.train.checkpoint import Progress
 from franca.train.clipping import Norms
-from franca.train.hooks import CountSamples, LimitBadSamples, SaveCheckpoints, step_metrics
+from franca.train.hooks import CountSamples, LimitBadSamples, LimitSkippedSteps, SaveCheckpoints, step_metrics
 from franca.train.loop import StepEvent
 from franca.train.run_folder import RunFolder
 from franca.train.step import StepResult
@@ -23,7 +24,7 @@ from tests.train.test_step import RATES
 def event_of(progress: Progress, *, images: int = 4, skipped: int = 0, num_steps: int = 100) -> StepEvent:
     numbers = torch.arange(images)
     empty = torch.empty(0)
-    batch = Batch(empty, empty, empty, numbers, numbers, images, skipped=(Skipped("a.jpg", "empty"),) * skipped)
+    batch = Batch(empty, empty, empty, empty, numbers, numbers, images, skipped=(Skipped("a.jpg", "empty"),) * skipped)
     result = StepResult(
         Losses(torch.tensor(3.0), {"dino_d4": torch.tensor(2.0)}),
         Norms({"backbone": torch.tensor(1.5)}, torch.tensor(1.5)),
@@ -51,6 +52,16 @@ def test_a_bad_sample_early_on_does_not_stop_a_run_unless_none_is_allowed() -> N
     LimitBadSamples(0.05)(event)
     with pytest.raises(TooManyBadSamples):
         LimitBadSamples(0)(event)
+
+
+def test_steps_that_are_not_finite_stop_a_run_only_in_a_row() -> None:
+    limit, good = LimitSkippedSteps(3), event_of(Progress(1))
+    bad = replace(good, result=replace(good.result, applied=False))
+    for event in (bad, bad, good, bad, bad):
+        limit(event)
+    with pytest.raises(DivergedError, match="3 steps in a row") as caught:
+        limit(bad)
+    assert caught.value.exit_code == 1
 
 
 def test_a_line_of_metrics_has_units_and_counts() -> None:

@@ -79,6 +79,12 @@ def test_performance_may_change_with_a_notice(tmp_path: Path) -> None:
     assert changes == ["performance.workers: null -> 3"]
 
 
+def test_the_limit_on_bad_samples_may_change(tmp_path: Path) -> None:
+    started(tmp_path).close()
+    config = config_for(tmp_path)
+    open_run_folder(replace(config, data=replace(config.data, max_bad_fraction=0.5)))[0].close()
+
+
 def test_fresh_moves_the_old_folder_aside_and_never_over_another(tmp_path: Path) -> None:
     run = tmp_path / "run"
     for number in (1, 2):
@@ -106,7 +112,7 @@ def test_metrics_are_cut_back_to_the_resumed_step(tmp_path: Path) -> None:
     with open(folder.metrics, "a") as file:
         file.write('{"step": 6, "loss/to')  # a kill in the middle of a line
     folder.cut_metrics(3)
-    folder.append_metrics({"step": 4, "loss/total": 2.5})
+    folder.append_metrics({"step": 4, "loss/total": float("nan")})
     lines = folder.metrics.read_text().splitlines()
-    assert len(lines) == 4 and lines[-1] == '{"step": 4, "loss/total": 2.5}'
+    assert len(lines) == 4 and lines[-1] == '{"step": 4, "loss/total": null}'
     folder.close()

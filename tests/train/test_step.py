@@ -59,6 +59,9 @@ def test_accumulation_takes_the_same_steps_as_one_batch() -> None:
         a, b = step(*whole), step(*parts, num_parts=2)
         torch.testing.assert_close(a.losses.total, b.losses.total, rtol=1e-5, atol=1e-5)
         torch.testing.assert_close(a.norms.total, b.norms.total, rtol=1e-4, atol=1e-5)
+    expected = parameters(whole[0])
+    for name, value in parameters(parts[0]).items():
+        torch.testing.assert_close(value, expected[name], rtol=1e-3, atol=2e-4, msg=name)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
