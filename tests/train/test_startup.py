@@ -1,0 +1,63 @@
+"""The start-up table: its arithmetic, and what it counts."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from franca.config.recipes import load_recipe
+from franca.train.assembly import build_networks
+from franca.train.startup import count_parameters, estimate_memory, num_checkpoints, startup_facts
+
+
+def facts(*overrides: str, start_step: int = 0) -> dict[str, str]:
+    config = load_recipe("tiny", ["data.train=synthetic", "run.dir=x", *overrides])
+    return startup_facts(
+        config,
+        build_networks(config),
+        device=torch.device("cpu"),
+        precision="fp32",
+        data="drawn images",
+        num_samples=10,
+        start_step=start_step,
+    )
+
+
+def test_numbers_follow_from_the_options() -> None:
+    found = facts(
+        "train.steps=50",
+        "train.global_batch=8",
+        "performance.micro_batch=4",
+        "objective.koleo_group_size=4",
+        "run.checkpoint_every_steps=20",
+        "optim.learning_rate=1e-3",
+        "optim.scaling_rule=sqrt",
+        "optim.reference_batch=32",
+        "optim.warmup_steps=5",
+    )
+    assert found["global batch"] == "8 images = 2 x 4"
+    assert found["images"] == "400 = 40.00 passes over 10"
+    assert found["learning rate"].startswith("0.0005 (0.001, rule sqrt, reference batch 32), warm-up 5 steps")
+    assert found["checkpoints"] == "every 20 steps, 3 to come"
+
+
+def test_going_on_counts_what_is_left() -> None:
+    found = facts("run.checkpoint_every_steps=10", start_step=10)
+    assert found["steps"] == "20, going on after 10"
+    assert found["checkpoints"] == "every 10 steps, 1 to come"
+
+
+@pytest.mark.parametrize(("steps", "every", "expected"), [(20, 10, 2), (21, 10, 3), (1, 10, 1), (0, 10, 0)])
+def test_the_last_step_always_has_a_checkpoint(steps: int, every: int, expected: int) -> None:
+    assert num_checkpoints(steps, every) == expected
+
+
+def test_memory_of_weights_is_exact_and_that_of_the_batch_grows_with_it() -> None:
+    small, large = (load_recipe("tiny", [f"train.global_batch={batch}"]) for batch in (8, 16))
+    networks = build_networks(small)
+    student = count_parameters(networks.student)
+    memory = estimate_memory(small, networks, "fp32")
+    assert memory["weights"] == 8 * student and memory["gradients"] == 4 * student
+    assert memory["optimizer"] == 8 * student
+    assert estimate_memory(large, networks, "fp32")["activations"] == 2 * memory["activations"]
+    assert estimate_memory(small, networks, "bf16")["activations"] == memory["activations"] // 2
