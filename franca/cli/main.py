@@ -60,6 +60,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of our output left, as `head` does. Python would complain again as it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:  # a path that may not be read or written, wherever it was met
+        print(f"error: {error.strerror or error}: {error.filename or ''}".rstrip(": "), file=sys.stderr)
+        return ConfigError.exit_code
 
 
 def _run(argv: list[str]) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass
-from typing import Any, TypeGuard, TypeVar, get_type_hints, overload
+from typing import Any, TypeGuard, TypeVar, get_args, get_type_hints, overload
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -71,6 +71,18 @@ def option_keys(schema: type[Any], prefix: str = "") -> list[str]:
     for name, kind in get_type_hints(schema).items():
         keys += option_keys(kind, f"{prefix}{name}.") if is_group(kind) else [prefix + name]
     return keys
+
+
+def text_keys(schema: type[Any], prefix: str = "") -> set[str]:
+    """Dotted keys of ``schema`` that hold free text, such as paths: no number, and no choice among a few words."""
+    found: set[str] = set()
+    choices = {option.name: option.metadata.get("choices") for option in fields(schema)}
+    for name, kind in get_type_hints(schema).items():
+        if is_group(kind):
+            found |= text_keys(kind, f"{prefix}{name}.")
+        elif (kind is str or str in get_args(kind)) and not choices[name]:
+            found.add(prefix + name)
+    return found
 
 
 def unknown_key(key: str, known: Sequence[str]) -> str:

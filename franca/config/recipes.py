@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from franca import assets
 from franca.config import check
-from franca.config.build import build
+from franca.config.build import build, text_keys
 from franca.config.problems import Problem, did_you_mean, raise_for
 from franca.config.schema import RESULT_GROUPS, Config
 from franca.errors import ConfigError
@@ -33,7 +34,7 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = (), *, need_data: 
     """
     path = recipe_path(name_or_path)
     data = _read(path)
-    for key, value in parse_overrides(overrides).items():
+    for key, value in parse_overrides(overrides, text_keys=text_keys(Config)).items():
         _set(data, key.split("."), value)
     where = f"recipe {name_or_path}" + (" and the key=value arguments" if overrides else "")
     return build(data, check=partial(check.problems, need_data=need_data), where=where)
@@ -46,7 +47,7 @@ def recipe_path(name_or_path: str) -> Path:
         ConfigError: there is no such recipe; the message lists ours.
     """
     is_path = Path(name_or_path).suffix in (".yaml", ".yml") or len(Path(name_or_path).parts) > 1
-    path = Path(name_or_path).expanduser() if is_path else assets.path("configs", f"{name_or_path}.yaml")
+    path = Path(os.path.expanduser(name_or_path)) if is_path else assets.path("configs", f"{name_or_path}.yaml")
     if path.is_file():
         return path
     known = assets.names("configs")
@@ -59,8 +60,13 @@ def recipe_path(name_or_path: str) -> Path:
     )
 
 
-def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
+def parse_overrides(overrides: Iterable[str], *, text_keys: Collection[str] = ()) -> dict[str, Any]:
     """Dotted key to value, from ``key=value`` texts.
+
+    Args:
+        overrides: the texts; values are written as in YAML.
+        text_keys: options that hold paths or names, which YAML would spoil (``2024``, ``a #b``): they are taken as they
+            stand, but for ``null`` and lists.
 
     Raises:
         ConfigError: some are not ``key=value``; the message lists them.
@@ -74,7 +80,7 @@ def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
         elif not value:
             malformed.append(Problem((text,), f"no value; write {key}=null for none"))
         else:
-            values[key] = _parse_value(value)
+            values[key] = _parse_text(value) if key in text_keys else _parse_value(value)
     raise_for(malformed, "the arguments")
     return values
 
@@ -116,6 +122,12 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ConfigError(f"{path} must hold groups of options (data:, model:, …), but it holds a list.")
     return {str(key): value for key, value in data.items()}
+
+
+def _parse_text(text: str) -> Any:
+    """A path or name as it stands, but for ``null`` and lists in square brackets."""
+    parsed = _parse_value(text)
+    return parsed if parsed is None or isinstance(parsed, list) else text
 
 
 def _parse_value(text: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import itertools
 import logging
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,13 +30,13 @@ def shard_paths(location: str | Sequence[str]) -> list[Path]:
     """
     if not isinstance(location, str):
         return [path for item in location for path in shard_paths(item)]
-    path = Path(location).expanduser()
+    path = Path(os.path.expanduser(location))
     if path.is_dir():
         return _in_folder(path)
     if path.exists():  # first of all, so that a file may have brackets in its name
         return [path]
     if location.startswith("@"):
-        return _in_list(Path(location[1:]).expanduser())
+        return _in_list(Path(os.path.expanduser(location[1:])))
     if _BRACE.search(location):
         return _in_braces(str(path))
     if glob.has_magic(location):
@@ -78,7 +79,7 @@ def _in_list(file: Path) -> list[Path]:
     items = [line for line in lines if line and not line.startswith("#")]
     if not items:
         raise DataError(f"The list {file} names no tar. Expected one a line.")
-    return [path for item in items for path in shard_paths(str(file.parent / Path(item).expanduser()))]
+    return [path for item in items for path in shard_paths(str(file.parent / Path(os.path.expanduser(item))))]
 
 
 def _in_glob(pattern: str) -> list[Path]:

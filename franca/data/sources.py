@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -49,6 +50,8 @@ def open_source(
         raise DataError("No data given. Expected a folder, tars, or synthetic.")
     if kind == "auto":
         kind = _recognise(location)
+    if (kind == "synthetic") != (_text(location) == "synthetic"):
+        raise DataError(f"{_text(location)} is not of kind {kind}. Drawn images are called synthetic and have no path.")
     if kind == "synthetic":
         return SyntheticSource(synthetic or SyntheticConfig(), split)
     source: Source
@@ -78,7 +81,7 @@ def _recognise(location: Location) -> str:
         return "synthetic"
     if "://" in text or text.startswith("pipe:"):
         raise DataError(f"{text} is an address. Expected a path: copy the data to a disk first.")
-    root = Path(text).expanduser()
+    root = Path(os.path.expanduser(text))
     if root.is_dir():
         return _holds(root)
     if root.is_file() and root.suffix != ".tar":
@@ -98,7 +101,7 @@ def _holds(root: Path) -> str:
 def _one_folder(location: Location) -> Path:
     if not isinstance(location, str) and len(location) > 1:
         raise DataError(f"Expected one folder, got {len(location)}: {_text(location)}.")
-    return Path(_text(location)).expanduser()
+    return Path(os.path.expanduser(_text(location)))
 
 
 def _require_readable(source: Source) -> None:

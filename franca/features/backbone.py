@@ -37,7 +37,10 @@ def open_backbone(model: str, *, pretrained: bool = True, weights: str | None = 
         return hub.load(model, pretrained=pretrained, weights=weights)
     if weights is not None or not pretrained:
         raise ConfigError(f"model {model!r}: weights= and pretrained= are for named models; the callable decides here")
-    made = _import_callable(model)()
+    try:
+        made = _import_callable(model)()
+    except TypeError as error:
+        raise ConfigError(f"model {model!r} cannot be called without arguments: {error}") from error
     if not isinstance(made, nn.Module):
         raise ConfigError(f"model {model!r} returned {type(made).__name__}; expected a torch.nn.Module")
     return made.eval()

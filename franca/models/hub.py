@@ -42,7 +42,7 @@ def load(
     name = os.fspath(name_or_path)
     if name in RELEASES:
         return _load_release(name, pretrained, weights, overrides)
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))
     if not path.exists():
         near = difflib.get_close_matches(name, RELEASES, n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
@@ -62,7 +62,7 @@ def _load_release(
     if weights is not None:
         if not pretrained:
             raise ConfigError(f"{name}: pretrained=False and weights={os.fspath(weights)!r} contradict each other.")
-        return _load_into(name, Path(weights).expanduser(), overrides)
+        return _load_into(name, Path(os.path.expanduser(weights)), overrides)
     if pretrained:
         raise CheckpointError(
             f"{name} has no public weights. Pass weights=PATH to load an exported file, or pretrained=False for random "

@@ -8,6 +8,7 @@ from pathlib import Path
 from franca.errors import DataError
 
 Record = dict[str, float]
+NEEDED = {"step", "images", "loss/total", "images_per_second", "data_wait_fraction"}
 
 
 def read_metrics(run: Path) -> list[Record]:
@@ -23,7 +24,10 @@ def read_metrics(run: Path) -> list[Record]:
     records = []
     for number, line in enumerate(lines, start=1):
         try:
-            records.append(json.loads(line))
+            record = json.loads(line)
+            if not isinstance(record, dict) or not record.keys() >= NEEDED:
+                raise DataError(f"{path}, line {number} lacks some of {', '.join(sorted(NEEDED))}")
+            records.append(record)
         except json.JSONDecodeError as error:
             if number < len(lines):  # a run that is being written, or was killed, may end on half a line
                 raise DataError(f"{path}, line {number} is not JSON: {error}") from error

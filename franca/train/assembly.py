@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from franca.errors import CheckpointError
 from franca.models import hub
 from franca.models.registry import build_backbone
 from franca.models.vision_transformer import VisionTransformer
+from franca.models.weights import check_state
 from franca.objective.clustering import Clustering, Tokens
 from franca.objective.dino import ClassTokens
 from franca.objective.heads import MatryoshkaHead
@@ -164,7 +166,7 @@ def initialize(networks: StudentTeacher, config: Config, device: torch.device) -
         _load_backbone(networks, config.init.backbone)
         return f"backbone from {config.init.backbone}, heads drawn from seed {config.train.seed}"
     if config.init.full:
-        path = _newest_checkpoint(Path(config.init.full).expanduser())
+        path = _newest_checkpoint(Path(os.path.expanduser(config.init.full)))
         checkpoint.load_networks(path, networks)
         return f"student, teacher and heads from {path}"
     return f"drawn from seed {config.train.seed}"
@@ -173,11 +175,9 @@ def initialize(networks: StudentTeacher, config: Config, device: torch.device) -
 def _load_backbone(networks: StudentTeacher, location: str) -> None:
     """Start student and teacher from one backbone, strictly."""
     state = hub.load(location).state_dict()
+    check_state(networks.student.backbone, state, source=f"init.backbone={location}")
     for network in (networks.student, networks.teacher):
-        try:
-            network.backbone.load_state_dict(state)
-        except RuntimeError as error:
-            raise CheckpointError(f"init.backbone={location} does not fit this model: {error}") from error
+        network.backbone.load_state_dict(state)
 
 
 def _newest_checkpoint(run: Path) -> Path:

@@ -38,6 +38,7 @@ from franca.distributed.reduce import is_distributed
 from franca.errors import CheckpointError
 from franca.train.student_teacher import StudentTeacher
 
+GO_BACK = "Delete or move this folder to go on from the checkpoint before it, or start anew with --fresh."
 _STEP_FOLDER = re.compile(r"step_(\d{8,})")
 
 
@@ -94,7 +95,7 @@ def save(folder: Path, networks: StudentTeacher, optimizer: torch.optim.Optimize
         _sync(folder)
     except (OSError, CheckpointException) as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise CheckpointError(f"{path} cannot be written: {error}. Older checkpoints are intact.") from error
+        raise CheckpointError(f"{path} cannot be written: {_cause(error)}. Older checkpoints are intact.") from error
     return path
 
 
@@ -111,7 +112,7 @@ def load(path: Path, networks: StudentTeacher, optimizer: torch.optim.Optimizer)
     try:
         return Progress(**json.loads((path / "progress.json").read_text()))
     except (OSError, ValueError, TypeError) as error:
-        raise CheckpointError(f"{path / 'progress.json'} cannot be read: {error}") from error
+        raise CheckpointError(f"{path / 'progress.json'} cannot be read: {error}. {GO_BACK}") from error
 
 
 def load_networks(path: Path, networks: StudentTeacher) -> None:
@@ -142,7 +143,7 @@ def _read(state: dict[str, Any], path: Path) -> None:
         reader = FileSystemReader(path)
         stored = reader.read_metadata().state_dict_metadata
     except Exception as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from error
+        raise CheckpointError(f"{path} cannot be read: {error}. {GO_BACK}") from error
     expected = {f"networks.{name}": tensor for name, tensor in state["networks"].items()}
     problems = [f"missing: {name}" for name in expected if name not in stored]
     problems += [f"unexpected: {name}" for name in stored if name.startswith("networks.") and name not in expected]
@@ -158,7 +159,7 @@ def _read(state: dict[str, Any], path: Path) -> None:
         with _one_process_is_fine():
             read_state(state, storage_reader=reader, no_dist=not is_distributed())
     except (Exception, CheckpointException) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from error
+        raise CheckpointError(f"{path} cannot be read: {_cause(error)}. {GO_BACK}") from error
 
 
 @contextmanager
@@ -167,6 +168,13 @@ def _one_process_is_fine() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="torch.distributed is disabled")
         yield
+
+
+def _cause(error: BaseException) -> str:
+    """The first line of what went wrong; torch wraps it together with its tracebacks."""
+    if isinstance(error, CheckpointException) and error.failures:
+        error = next(iter(error.failures.values()))[0]
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 def _sync(path: Path) -> None:

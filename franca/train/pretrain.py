@@ -93,8 +93,11 @@ def pretrain(config: Config, *, command: str, console: Console, fresh: bool = Fa
             console.print(f"{folder.path} is finished: {found[-1][0]:,} steps. Start anew with --fresh.")
             return Outcome.FINISHED
         show_facts(found[-1][0] if found else 0)
+        optimizer, progress = _start_or_resume(config, machine, networks, folder, console)
         folder.describe(config, command, f"{machine.device}, {machine.precision}")
-        return _train(config, machine, data, networks, folder, console)
+        if progress.step == 0:
+            assembly.build_export(config, networks)(folder.exports / f"teacher_{step_name(0)}.safetensors", 0)
+        return _train(config, machine, data, networks, optimizer, progress, folder, console)
     finally:
         folder.close()
 
@@ -134,10 +137,11 @@ def _train(
     machine: Machine,
     data: PretrainingData,
     networks: StudentTeacher,
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
     folder: RunFolder,
     console: Console,
 ) -> Outcome:
-    optimizer, progress = _start_or_resume(config, machine, networks, folder, console)
     if progress.num_samples not in (0, data.num_samples):
         console.print(
             f"note: the data changed from {progress.num_samples:,} to {data.num_samples:,} samples; from here on the "
@@ -190,7 +194,6 @@ def _start_or_resume(
     else:
         console.print(f"weights: {assembly.initialize(networks, config, machine.device)}")
         optimizer, progress = assembly.build_optimizer(config, networks), Progress()
-        assembly.build_export(config, networks)(folder.exports / f"teacher_{step_name(0)}.safetensors", 0)
     folder.cut_metrics(progress.step)
     return optimizer, progress
 

@@ -96,10 +96,10 @@ def open_run_folder(config: Config, *, fresh: bool = False) -> tuple[RunFolder, 
         ConfigError: the folder is in use, holds something else, or holds a run whose results another
             configuration determines. Nothing is written then.
     """
-    path = Path(str(config.run.dir)).expanduser()
+    path = Path(os.path.abspath(os.path.expanduser(str(config.run.dir))))
     if path.exists() and not path.is_dir():
         raise ConfigError(f"run.dir={path} is a file; give the path of a folder, new or of a run to go on with")
-    existed = path.is_dir() and any(entry.name != LOCK_NAME for entry in path.iterdir())
+    existed = path.is_dir() and any(entry.name != LOCK_NAME and entry.suffix != ".tmp" for entry in path.iterdir())
     if existed and not (path / "config.yaml").is_file():
         raise ConfigError(
             f"run.dir={path} is not empty and holds no run (no config.yaml); choose another folder with run.dir=…"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,9 @@ def test_dry_run_leaves_no_trace(capsys: pytest.CaptureFixture[str], tmp_path: P
         (["tiny", "data.train=empty"], ["empty", ".jpg"]),
         (["tiny", "data.train=broken"], ["No readable image", "broken"]),
         (["tiny", "run.dir=taken"], ["taken", "holds no run"]),
+        (["tiny", "data.train=~nobody-here/photos"], ["~nobody-here/photos"]),
+        (["tiny", "data.train=empty", "data.kind=synthetic"], ["empty is not of kind synthetic"]),
+        (["tiny", "run.dir=taken/notes.txt/run"], ["notes.txt"]),
     ],
 )
 def test_wrong_input_gives_one_message_and_two(
@@ -54,3 +58,25 @@ def test_wrong_input_gives_one_message_and_two(
     for text in expected:
         assert text in message
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_start_that_fails_does_not_block_the_right_command(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["pretrain", "tiny", "run.dir=run", "train.steps=1", "performance.workers=0"]
+    assert main([*arguments, "init.backbone=missing.safetensors"]) == 2
+    assert "missing.safetensors" in capsys.readouterr().err
+    assert main(arguments) == 0
+
+
+def test_a_damaged_checkpoint_gives_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["pretrain", "tiny", "run.dir=run", "performance.workers=0", "run.checkpoint_every_steps=1"]
+    assert main([*arguments, "train.steps=3"]) == 0
+    shutil.rmtree("run/checkpoints/step_00000003")
+    (data,) = (tmp_path / "run/checkpoints/step_00000002").glob("*.distcp")
+    data.write_bytes(data.read_bytes()[:1000])
+    capsys.readouterr()
+    assert main([*arguments, "train.steps=3"]) == 2
+    message = capsys.readouterr().err
+    assert "step_00000002 cannot be read" in message and "--fresh" in message
+    assert len(message.splitlines()) == 1
+    shutil.move("run/checkpoints/step_00000002", "damaged")
+    assert main([*arguments, "train.steps=3"]) == 0

@@ -123,3 +123,14 @@ def test_data_train_is_required_for_training(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"data\.train  required"):
         load_recipe(str(recipe))
     assert load_recipe(str(recipe), need_data=False).data.train is None
+
+
+@pytest.mark.parametrize("text", ["my photos #2", "2024", "1e3", "true", "a: b", "{x}", "~nobody/photos", "{0..9}.tar"])
+def test_paths_are_taken_as_they_stand(text: str) -> None:
+    config = load_recipe("tiny", [f"data.train={text}", f"run.dir={text}"])
+    assert (config.data.train, config.run.dir) == (text, text)
+
+
+def test_a_path_may_be_a_list_or_nothing() -> None:
+    config = load_recipe("tiny", ["data.train=[a.tar, b.tar]", "run.dir=null"])
+    assert (config.data.train, config.run.dir) == (["a.tar", "b.tar"], None)

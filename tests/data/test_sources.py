@@ -61,9 +61,15 @@ def test_stated_kind_goes_before_recognition(folder: Path, tars: Path) -> None:
     assert len(open_source(str(tars), kind="tar")) == 3
     other_name = (tars / "0.tar").rename(tars / "0.data")
     assert len(open_source(str(other_name), kind="tar")) == 1
-    assert open_source("anything", kind="synthetic").kind == "synthetic"
     with pytest.raises(DataError, match="No tar in"):
         open_source(str(folder), kind="tar")
+
+
+def test_drawn_images_have_no_path_and_a_path_is_no_drawn_image(folder: Path) -> None:
+    assert open_source("synthetic", kind="synthetic").kind == "synthetic"
+    for location, kind in ((str(folder), "synthetic"), ("synthetic", "folder")):
+        with pytest.raises(DataError, match="is not of kind"):
+            open_source(location, kind=kind)
 
 
 def test_first_unreadable_images_do_not_matter(folder: Path) -> None:
