@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
 
     config = load_recipe(RECIPE, args.overrides)
     config = replace(config, run=replace(config.run, dir=config.run.dir or f"runs/{RECIPE}"))
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     command = shlex.join(["franca", "demo", *args.overrides])
     if pretrain(config, command=command, console=console, fresh=args.fresh) is Outcome.STOPPED:
         return STOPPED_EXIT_CODE
@@ -50,7 +50,7 @@ def judge(config: Config, folder: Path, console: Console) -> int:
     drawn = replace(config.data.synthetic, num_images=min(NUM_LABELLED, config.data.synthetic.num_images))
     comparison = compare({"random twin": twin, "learned": learned}, ("knn", "linear"), drawn)
     console.print(comparison.table())
-    console.print(f"wrote {write_run_report(folder, [scores_section(comparison)])}", markup=False, soft_wrap=True)
+    console.print(f"wrote {write_run_report(folder, [scores_section(comparison)])}", soft_wrap=True)
     scores = {name: report.result("knn").metrics["top1"] for name, report in comparison.reports.items()}
     gain = scores["learned"] - scores["random twin"]
     console.print(

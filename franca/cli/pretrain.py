@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     outcome = pretrain(
         config,
         command=shlex.join(["franca", "pretrain", args.recipe, *args.overrides, *flags]),
-        console=Console(highlight=False, soft_wrap=False),
+        console=Console(highlight=False, markup=False),
         fresh=args.fresh,
         dry_run=args.dry_run,
     )

@@ -17,7 +17,7 @@ def run(args: argparse.Namespace) -> int:
     """Write RUN/report.html for every run."""
     from franca.report.run_report import write_run_report  # matplotlib and torch take seconds to import
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     for folder in args.runs:
-        console.print(f"wrote {write_run_report(folder)}", markup=False, soft_wrap=True)
+        console.print(f"wrote {write_run_report(folder)}", soft_wrap=True)
     return 0
