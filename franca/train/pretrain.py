@@ -25,7 +25,7 @@ from franca.train.clipping import Clip
 from franca.train.display import Display
 from franca.train.hooks import CountSamples, LimitBadSamples, LimitSkippedSteps, LogMetrics, SaveCheckpoints
 from franca.train.loop import Hook, stop_on_signal, train
-from franca.train.run_folder import RunFolder, open_run_folder
+from franca.train.run_folder import RunFolder, check_run_folder, open_run_folder
 from franca.train.startup import print_facts, startup_facts
 from franca.train.student_teacher import StudentTeacher
 
@@ -82,6 +82,7 @@ def pretrain(config: Config, *, command: str, console: Console, fresh: bool = Fa
             console.print(f"note: {notice}")
 
     if dry_run:
+        check_run_folder(config, fresh=fresh)
         show_facts(0)
         return Outcome.PLANNED
     folder, changes = open_run_folder(config, fresh=fresh)

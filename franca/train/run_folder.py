@@ -96,14 +96,7 @@ def open_run_folder(config: Config, *, fresh: bool = False) -> tuple[RunFolder, 
         ConfigError: the folder is in use, holds something else, or holds a run whose results another
             configuration determines. Nothing is written then.
     """
-    path = Path(os.path.abspath(os.path.expanduser(str(config.run.dir))))
-    if path.exists() and not path.is_dir():
-        raise ConfigError(f"run.dir={path} is a file; give the path of a folder, new or of a run to go on with")
-    existed = path.is_dir() and any(entry.name != LOCK_NAME and entry.suffix != ".tmp" for entry in path.iterdir())
-    if existed and not (path / "config.yaml").is_file():
-        raise ConfigError(
-            f"run.dir={path} is not empty and holds no run (no config.yaml); choose another folder with run.dir=…"
-        )
+    path, existed = _inspect(config)
     try:
         path.mkdir(parents=True, exist_ok=True)
         lock = _lock(path)
@@ -121,6 +114,26 @@ def open_run_folder(config: Config, *, fresh: bool = False) -> tuple[RunFolder, 
     except ConfigError:
         lock.close()
         raise
+
+
+def check_run_folder(config: Config, *, fresh: bool = False) -> None:
+    """Raise what `open_run_folder` would find wrong with the folder, without touching it or asking who is in it."""
+    path, existed = _inspect(config)
+    if existed and not fresh:
+        _changes(path, config)
+
+
+def _inspect(config: Config) -> tuple[Path, bool]:
+    """Where the run folder is, and whether a run is in it."""
+    path = Path(os.path.abspath(os.path.expanduser(str(config.run.dir))))
+    if path.exists() and not path.is_dir():
+        raise ConfigError(f"run.dir={path} is a file; give the path of a folder, new or of a run to go on with")
+    existed = path.is_dir() and any(entry.name != LOCK_NAME and entry.suffix != ".tmp" for entry in path.iterdir())
+    if existed and not (path / "config.yaml").is_file():
+        raise ConfigError(
+            f"run.dir={path} is not empty and holds no run (no config.yaml); choose another folder with run.dir=…"
+        )
+    return path, existed
 
 
 def _changes(path: Path, config: Config) -> list[str]:

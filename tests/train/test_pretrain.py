@@ -189,6 +189,14 @@ def test_dry_run_prints_sizes_and_writes_nothing(tmp_path: Path) -> None:
     assert "backbone 1,1" in output and "memory, estimated" in output and "passes over 256" in output
 
 
+def test_dry_run_refuses_what_the_run_would(straight: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"train\.seed: 0 -> 5"):
+        run_tiny(straight, "train.seed=5", dry_run=True)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="is a file"):
+        run_tiny(tmp_path / "file", dry_run=True)
+
+
 def test_init_from_a_backbone_and_from_a_full_run(tmp_path: Path, straight: Path) -> None:
     nothing = ("train.steps=1", "optim.learning_rate=0", "optim.teacher_momentum=1", "optim.min_learning_rate=0")
     run_tiny(tmp_path / "backbone", f"init.backbone={straight}", *nothing)
