@@ -14,6 +14,8 @@ from franca.config.problems import did_you_mean
 from franca.errors import ConfigError, FrancaError
 
 INTERRUPTED = 130
+FAILED = 1
+WRONG_PATH = (PermissionError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError)
 
 
 class Command(NamedTuple):
@@ -60,9 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of our output left, as `head` does. Python would complain again as it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:  # a path that may not be read or written, wherever it was met
+    except OSError as error:  # a path that may not be read or written, or a disk that failed, wherever it was met
         print(f"error: {error.strerror or error}: {error.filename or ''}".rstrip(": "), file=sys.stderr)
-        return ConfigError.exit_code
+        return ConfigError.exit_code if isinstance(error, WRONG_PATH) else FAILED
 
 
 def _run(argv: list[str]) -> int:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import subprocess
 import sys
@@ -128,3 +129,15 @@ def test_a_reader_that_leaves_is_no_error_message() -> None:
 def test_the_frame_imports_no_torch() -> None:
     code = "import sys, franca.cli.main as m; m.main(['config', 'list']); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize(("number", "code"), [(errno.EACCES, 2), (errno.ENOENT, 2), (errno.ENOSPC, 1), (errno.EIO, 1)])
+def test_a_wrong_path_is_wrong_input_and_a_failing_disk_a_failure(
+    number: int, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_: list[str]) -> int:
+        raise OSError(number, os.strerror(number), "some/path")
+
+    monkeypatch.setattr("franca.cli.main._run", fail)
+    assert main([]) == code
+    assert capsys.readouterr().err == f"error: {os.strerror(number)}: some/path\n"
