@@ -24,7 +24,7 @@ from franca.config.recipes import load_recipe
 from franca.config.schema import Config
 from franca.distributed.device import resolve_device, resolve_precision
 from franca.models.vision_transformer import Features, VisionTransformer
-from franca.train import assembly
+from franca.train import assembly, initial_weights
 from franca.train.clipping import Clip
 from franca.train.step import train_step
 
@@ -63,7 +63,7 @@ def main() -> None:
 def measure(config: Config, device: torch.device, precision: str, num_steps: int) -> dict[str, Any]:
     """Median seconds of a step, packed and not, and what follows from them."""
     networks = assembly.build_networks(config)
-    assembly.initialize(networks, config, device)
+    initial_weights.initialize(networks, config, device)
     optimizer = assembly.build_optimizer(config, networks)
     objective = assembly.build_objective(config, precision=precision)
     schedule, clip = assembly.build_schedule(config), Clip(config.optim.clip_norm)

@@ -12,6 +12,7 @@ import torch
 def pytest_configure() -> None:
     # More threads would only fight over the cores, and exact results depend on their number.
     torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
 
 
 @pytest.fixture(scope="session")

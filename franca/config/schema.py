@@ -123,6 +123,9 @@ class ModelConfig:
     sooner with about 0.7 / sqrt(width)."""
     stochastic_depth: float = option(0.1, low=0, high=0.999)
     """Rate at which a sample skips a residual branch in training."""
+    position_interpolation: str = option("size", choices=("size", "offset"))
+    """How position embeddings are resized to other grids, such as those of local crops: ``size`` with antialiasing;
+    ``offset`` as DINOv2's models without registers and the authors' Franca were trained."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,6 +207,9 @@ class OptimConfig:
     """Steps over which the teacher temperature rises linearly."""
     freeze_last_layer_steps: int = option(1250, low=0)
     """Steps during which prototypes do not move."""
+    freeze_backbone_steps: int = option(0, low=0)
+    """Steps during which only the heads learn. New heads on a backbone from ``init.backbone`` need some, or their first
+    gradients undo what it knows."""
     clip_norm: float = option(3.0, low=0)
     """Largest gradient norm; 0 does not clip."""
     clip_per_part: bool = True
@@ -232,7 +238,8 @@ class InitConfig:
     """What to start from, instead of random weights."""
 
     backbone: str | None = None
-    """An exported backbone, or a run folder, that student and teacher both start from; heads start random."""
+    """A backbone that student and teacher both start from: a run folder, an exported or released file, a URL, or a name
+    such as ``dinov2_vits14``. Positions are resized to ``data.global_size_px``; heads start random."""
     full: str | None = None
     """A run folder whose newest checkpoint gives student, teacher and heads; the optimizer starts anew."""
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,18 +9,14 @@ import torch
 from franca.config import derived
 from franca.config.schema import Config
 from franca.distributed.device import DTYPES
-from franca.errors import CheckpointError
-from franca.models import hub
 from franca.models.registry import build_backbone
 from franca.models.vision_transformer import VisionTransformer
-from franca.models.weights import check_state
 from franca.objective.clustering import Clustering, Tokens
 from franca.objective.dino import ClassTokens
 from franca.objective.heads import MatryoshkaHead
 from franca.objective.ibot import MaskedPatches
 from franca.objective.network import Network
 from franca.objective.pretraining import KoLeo, PretrainingObjective
-from franca.train import checkpoint
 from franca.train.export import ExportTeacher
 from franca.train.optim import build_optimizer as optimizer_of
 from franca.train.schedules import Schedule, scaled_learning_rate
@@ -52,6 +46,7 @@ def _build_backbone(config: Config) -> VisionTransformer:
         num_registers=model.num_registers,
         layer_scale=model.layer_scale,
         stochastic_depth=model.stochastic_depth,
+        position_interpolation=model.position_interpolation,
     )
 
 
@@ -124,6 +119,7 @@ def build_schedule(config: Config) -> Schedule:
         teacher_temperature_end=optim.teacher_temperature_end,
         teacher_temperature_warmup_steps=optim.teacher_temperature_warmup_steps,
         freeze_prototypes_steps=optim.freeze_last_layer_steps,
+        freeze_backbone_steps=optim.freeze_backbone_steps,
     )
 
 
@@ -153,35 +149,3 @@ def build_export(config: Config, networks: StudentTeacher) -> ExportTeacher:
         image_size_px=config.data.global_size_px,
         info=info,
     )
-
-
-def initialize(networks: StudentTeacher, config: Config, device: torch.device) -> str:
-    """Give networks on the meta device their weights, as ``init`` says; returns one line about it.
-
-    Raises:
-        CheckpointError: ``init.backbone`` or ``init.full`` does not match the model, names given.
-    """
-    networks.initialize(config.train.seed, device, std=config.model.init_std)
-    if config.init.backbone:
-        _load_backbone(networks, config.init.backbone)
-        return f"backbone from {config.init.backbone}, heads drawn from seed {config.train.seed}"
-    if config.init.full:
-        path = _newest_checkpoint(Path(os.path.expanduser(config.init.full)))
-        checkpoint.load_networks(path, networks)
-        return f"student, teacher and heads from {path}"
-    return f"drawn from seed {config.train.seed}"
-
-
-def _load_backbone(networks: StudentTeacher, location: str) -> None:
-    """Start student and teacher from one backbone, strictly."""
-    state = hub.load(location).state_dict()
-    check_state(networks.student.backbone, state, source=f"init.backbone={location}")
-    for network in (networks.student, networks.teacher):
-        network.backbone.load_state_dict(state)
-
-
-def _newest_checkpoint(run: Path) -> Path:
-    found = checkpoint.complete_checkpoints(run / "checkpoints")
-    if not found:
-        raise CheckpointError(f"init.full={run} holds no complete checkpoint; give the folder of a run that has one")
-    return found[-1][1]

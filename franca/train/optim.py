@@ -19,6 +19,7 @@ class Share:
 
     learning_rate_multiplier: float
     weight_decay_multiplier: float
+    is_backbone: bool
     is_prototypes: bool
 
 
@@ -39,7 +40,12 @@ def parameter_share(name: str, *, depth: int, patch_embed_multiplier: float = 1.
         learning_rate = layer_decay ** (depth + 1 - layer)
     if "patch_embed" in name:
         learning_rate *= patch_embed_multiplier
-    return Share(learning_rate, float(decays), is_prototypes=".prototypes." in name)
+    return Share(
+        learning_rate,
+        float(decays),
+        is_backbone=name.startswith("backbone."),
+        is_prototypes=".prototypes." in name,
+    )
 
 
 def build_optimizer(
@@ -85,8 +91,10 @@ def _create_state(optimizer: torch.optim.Optimizer) -> None:
 
 
 def set_rates(optimizer: torch.optim.Optimizer, rates: Rates) -> None:
-    """Give every group its share of the rates; frozen prototypes get none."""
+    """Give every group its share of the rates; what is frozen gets none."""
     for group in optimizer.param_groups:
-        frozen = group["is_prototypes"] and rates.prototypes_frozen
+        frozen = (group["is_prototypes"] and rates.prototypes_frozen) or (
+            group["is_backbone"] and rates.backbone_frozen
+        )
         group["lr"] = 0.0 if frozen else rates.learning_rate * group["learning_rate_multiplier"]
         group["weight_decay"] = rates.weight_decay * group["weight_decay_multiplier"]

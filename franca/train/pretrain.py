@@ -19,7 +19,7 @@ from franca.data.sources import describe, open_source
 from franca.distributed.device import resolve_device, resolve_precision
 from franca.errors import ConfigError, DataError
 from franca.layers.attention import set_attention
-from franca.train import assembly, checkpoint
+from franca.train import assembly, checkpoint, initial_weights
 from franca.train.checkpoint import Progress, step_name
 from franca.train.clipping import Clip
 from franca.train.display import Display
@@ -193,7 +193,7 @@ def _start_or_resume(
         progress = checkpoint.load(found[-1][1], networks, optimizer)
         console.print(f"resuming {found[-1][1]}: student, teacher, heads, optimizer, data position, counts")
     else:
-        console.print(f"weights: {assembly.initialize(networks, config, machine.device)}")
+        console.print(f"weights: {initial_weights.initialize(networks, config, machine.device)}")
         optimizer, progress = assembly.build_optimizer(config, networks), Progress()
     folder.cut_metrics(progress.step)
     return optimizer, progress

@@ -15,6 +15,7 @@ class Rates:
     teacher_momentum: float
     teacher_temperature: float
     prototypes_frozen: bool
+    backbone_frozen: bool = False
 
 
 def cosine(step: int, *, start: float, end: float, num_steps: int) -> float:
@@ -46,7 +47,8 @@ class Schedule:
     """The rates of every step.
 
     Source: Franca 1.5 and 2.1 (DINOv2's schedules): learning rate warmed up then cosine, weight decay and teacher
-    momentum cosine, teacher temperature linear, prototypes frozen at first.
+    momentum cosine, teacher temperature linear, prototypes frozen at first. New is the backbone frozen at first, while
+    new heads on a backbone that has learned before find their place.
     """
 
     num_steps: int
@@ -61,6 +63,7 @@ class Schedule:
     teacher_temperature_end: float
     teacher_temperature_warmup_steps: int
     freeze_prototypes_steps: int
+    freeze_backbone_steps: int = 0
 
     def __call__(self, step: int) -> Rates:
         """The rates of step ``step``, counted from 0."""
@@ -83,4 +86,5 @@ class Schedule:
                 num_steps=self.teacher_temperature_warmup_steps,
             ),
             prototypes_frozen=step < self.freeze_prototypes_steps,
+            backbone_frozen=step < self.freeze_backbone_steps,
         )

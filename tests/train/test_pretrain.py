@@ -19,8 +19,9 @@ from rich.console import Console
 from franca.config.recipes import load_recipe
 from franca.errors import ConfigError, DataError, TooManyBadSamples
 from franca.models.weights import load_backbone, read_safetensors
-from franca.train.assembly import build_networks, build_optimizer, initialize
+from franca.train.assembly import build_networks, build_optimizer
 from franca.train.checkpoint import complete_checkpoints, load
+from franca.train.initial_weights import initialize
 from franca.train.pretrain import Outcome, pretrain
 
 EXACT = ("performance.precision=fp32", "performance.device=cpu")

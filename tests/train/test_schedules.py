@@ -21,6 +21,7 @@ SCHEDULE = Schedule(
     teacher_temperature_end=0.07,
     teacher_temperature_warmup_steps=30,
     freeze_prototypes_steps=5,
+    freeze_backbone_steps=3,
 )
 
 
@@ -38,6 +39,7 @@ def test_at_the_end_of_each_warm_up() -> None:
     assert SCHEDULE(15).teacher_temperature == pytest.approx(0.055)
     assert SCHEDULE(30).teacher_temperature == 0.07
     assert SCHEDULE(4).prototypes_frozen and not SCHEDULE(5).prototypes_frozen
+    assert SCHEDULE(2).backbone_frozen and not SCHEDULE(3).backbone_frozen
 
 
 def test_at_the_last_step() -> None:
