@@ -83,7 +83,7 @@ def test_make_targets_in_the_documents_exist() -> None:
     assert named <= targets
 
 
-def test_the_wheel_carries_code_recipes_and_protocols(tmp_path: Path) -> None:
+def test_the_wheel_carries_code_recipes_protocols_and_cluster_files(tmp_path: Path) -> None:
     if not (ROOT / "README.md").exists():
         pytest.skip("the wheel needs README.md")
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
@@ -91,6 +91,8 @@ def test_the_wheel_carries_code_recipes_and_protocols(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("franca_vision-*.whl")
     held = set(zipfile.ZipFile(wheel).namelist())
     code = {str(path.relative_to(ROOT)) for path in MODULES}
-    edited = {f"franca/_assets/{folder}/{name}.yaml" for folder in ("configs", "eval") for name in assets.names(folder)}
+    folders = ("configs", "eval", "slurm/profiles")
+    edited = {f"franca/_assets/{folder}/{name}.yaml" for folder in folders for name in assets.names(folder)}
+    edited |= {f"franca/_assets/slurm/{name}.sbatch" for name in assets.names("slurm", ".sbatch")}
     assert code | edited <= held
     assert [name for name in held if not name.startswith(("franca/", "franca_vision-"))] == []

@@ -6,7 +6,7 @@ import argparse
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from franca.config.recipes import parse_overrides
 from franca.data.sources import describe, open_source
 from franca.errors import ConfigError
 from franca.evaluation import evaluate as evaluation
+from franca.evaluation.exports import choose_exports, collect, results_folder
 from franca.evaluation.protocols import PROTOCOLS, read_options
 from franca.evaluation.report import Report
 from franca.features.backbone import open_backbone
@@ -49,14 +50,47 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="train=SRC and val=SRC (class folders, tars with .cls, or synthetic), out=FILE.json, and options of the "
         "protocols, of the features (image_size_px, batch_size, workers, device, precision) and of synthetic.*",
     )
+    parser.add_argument(
+        "--exports",
+        metavar="all|NAME,…",
+        help="MODEL is a run: judge these of its exported teachers, and make one table",
+    )
+    parser.add_argument("--element", metavar="N", type=int, help="only the N-th of the exports, as in a job array")
 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluates and reports; the exit code is 0."""
     request = read_request(args.words)
-    options = read_options(args.protocols.split(","), request.overrides)
+    if args.exports is not None:
+        return _run_exports(args, request)
+    if args.element is not None:
+        raise ConfigError("--element chooses one of --exports; give both")
+    _evaluate(args.protocols, args.model, request)
+    return 0
+
+
+def _run_exports(args: argparse.Namespace, request: Request) -> int:
+    """Evaluates exported teachers that have no report yet; prints the table of all."""
+    run = Path(os.path.expanduser(args.model))
+    exports = choose_exports(run, args.exports)
+    if args.element is not None and not 0 <= args.element < len(exports):
+        raise ConfigError(f"--element {args.element}: expected a number from 0 to {len(exports) - 1}")
+    folder = results_folder(run, args.protocols, args.words)
+    for export in exports if args.element is None else [exports[args.element]]:
+        out = folder / f"{export.stem}.json"
+        # The newest teacher changes while its run goes on; the others never do.
+        if not out.is_file() or out.stat().st_mtime < export.stat().st_mtime:
+            _evaluate(args.protocols, str(export), replace(request, out=out))
+    table = collect(folder, request.out)
+    print(f"\n{table.read_text(encoding='utf-8')}\nwrote {table}")
+    return 0
+
+
+def _evaluate(protocols: str, model: str, request: Request) -> None:
+    """One model: features, protocols, table, JSON."""
+    options = read_options(protocols.split(","), request.overrides)
     common = options.common
-    backbone = open_backbone(args.model, pretrained=common.model.pretrained, weights=common.model.weights)
+    backbone = open_backbone(model, pretrained=common.model.pretrained, weights=common.model.weights)
     train = open_source(request.train, split="train", synthetic=common.synthetic, labels=True)
     val = open_source(request.val, split="val", synthetic=common.synthetic, labels=True)
     console = Console(stderr=True)
@@ -64,10 +98,9 @@ def run(args: argparse.Namespace) -> int:
         console.print(f"{role:<6} {source.location}: {describe(source)}", markup=False, highlight=False, soft_wrap=True)
     with _progress_bars(console) as progress:
         report = evaluation.evaluate(
-            backbone, train, val, options.protocols, name=args.model, features=common.features, progress=progress
+            backbone, train, val, options.protocols, name=model, features=common.features, progress=progress
         )
     _show(report, request.out)
-    return 0
 
 
 def read_request(words: Sequence[str]) -> Request:

@@ -23,6 +23,8 @@ class Command(NamedTuple):
 
     module: str
     summary: str
+    wraps: bool = False
+    """Whether another command follows after ``--``."""
 
 
 COMMANDS = {
@@ -30,6 +32,11 @@ COMMANDS = {
     "eval": Command("franca.cli.eval", "judge a backbone: k-NN, linear probe"),
     "demo": Command("franca.cli.demo", "pretrain, evaluate and report on drawn images, in minutes"),
     "report": Command("franca.cli.report", "draw a run: curves, scores, pictures"),
+    "submit": Command(
+        "franca.cli.submit", "run any of these as a SLURM job, through every stop to its end", wraps=True
+    ),
+    "jobs": Command("franca.cli.jobs", "show how far submitted runs are"),
+    "logs": Command("franca.cli.logs", "show what the ranks of a submitted run say"),
     "config": Command("franca.cli.config", "list, show, check, compare and explain recipes"),
 }
 
@@ -76,17 +83,36 @@ def _run(argv: list[str]) -> int:
         print(f"franca {__version__}")
         return 0
     if name not in COMMANDS:
-        hint = did_you_mean(name, COMMANDS)
-        raise ConfigError(f"there is no command {name!r}{hint}\nCommands: {', '.join(COMMANDS)}.")
-    module = import_module(COMMANDS[name].module)
-    parser = Parser(prog=f"franca {name}", description=COMMANDS[name].summary, allow_abbrev=False)
-    module.add_arguments(parser)
+        raise no_such_command(name, list(COMMANDS))
     try:
-        arguments = parser.parse_intermixed_args(rest)
+        arguments = parse(name, rest)
     except SystemExit:  # only --help ends here: Parser raises its errors
         return 0
-    code: int = module.run(arguments)
+    code: int = import_module(COMMANDS[name].module).run(arguments)
     return code
+
+
+def parse(name: str, words: Sequence[str]) -> argparse.Namespace:
+    """The arguments of a command; for one that wraps another, ``command`` holds the words after ``--``.
+
+    Raises:
+        ConfigError: the words are not as the command takes them.
+        SystemExit: they ask for help, which is printed.
+    """
+    known = COMMANDS[name]
+    module = import_module(known.module)
+    parser = Parser(prog=f"franca {name}", description=known.summary, allow_abbrev=False)
+    module.add_arguments(parser)
+    split = list(words).index("--") if known.wraps and "--" in words else len(words)
+    arguments = parser.parse_intermixed_args(list(words[:split]))
+    if known.wraps:
+        arguments.command = list(words[split + 1 :])
+    return arguments
+
+
+def no_such_command(name: str, known: Sequence[str]) -> ConfigError:
+    """What to raise for a command that is none of ``known``."""
+    return ConfigError(f"there is no command {name!r}{did_you_mean(name, known)}\nCommands: {', '.join(known)}.")
 
 
 def _help() -> str:

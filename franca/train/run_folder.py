@@ -30,6 +30,8 @@ from franca.config.schema import RESULT_GROUPS, Config
 from franca.errors import ConfigError
 
 LOCK_NAME = ".lock"
+BEFORE_THE_RUN = {LOCK_NAME, "code", "jobs"}
+"""What a folder may hold before its run begins: the lock, and what a submitted job brings."""
 HARMLESS = ("data.max_bad_fraction:",)
 """Options of the result groups that may change in the middle: they only say when to give up."""
 
@@ -128,7 +130,9 @@ def _inspect(config: Config) -> tuple[Path, bool]:
     path = Path(os.path.abspath(os.path.expanduser(str(config.run.dir))))
     if path.exists() and not path.is_dir():
         raise ConfigError(f"run.dir={path} is a file; give the path of a folder, new or of a run to go on with")
-    existed = path.is_dir() and any(entry.name != LOCK_NAME and entry.suffix != ".tmp" for entry in path.iterdir())
+    existed = path.is_dir() and any(
+        entry.name not in BEFORE_THE_RUN and entry.suffix != ".tmp" for entry in path.iterdir()
+    )
     if existed and not (path / "config.yaml").is_file():
         raise ConfigError(
             f"run.dir={path} is not empty and holds no run (no config.yaml); choose another folder with run.dir=…"
@@ -163,7 +167,8 @@ def _lock(path: Path) -> IO[str]:
             f"run.dir={path} is in use by {holder}; wait for it, stop it, or choose another folder with run.dir=…"
         ) from None
     file.truncate(0)
-    file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+    job = f"SLURM job {os.environ['SLURM_JOB_ID']}, " if "SLURM_JOB_ID" in os.environ else ""
+    file.write(f"{job}process {os.getpid()} on {socket.gethostname()}\n")
     file.flush()
     return file
 

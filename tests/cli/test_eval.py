@@ -151,6 +151,39 @@ def test_entry_scripts_in_a_checkout(
     assert ended.value.code == 2 and "train=SRC and val=SRC missing" in capsys.readouterr().err
 
 
+def test_exported_teachers_give_one_table_and_none_is_judged_twice(
+    franca: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["pretrain", "tiny", "run.dir=run", "train.steps=1", "performance.workers=0"]) == 0
+    words = ["knn", "run", *DRAWN, "synthetic.size_px=32", *FAST]
+    assert franca(*words, "--exports", "all", "--element", "1") == 0  # as an element of an array does
+    (table,) = Path("run/evaluations").glob("knn-*/table.md")
+    assert [line.split(" | ")[0] for line in table.read_text().splitlines()[2:]] == ["| teacher"]
+    alone = json.loads((table.parent / "teacher.json").read_text())
+    assert franca(*words, "--exports", "all", "out=all.json") == 0
+    reports = json.loads(Path("all.json").read_text())
+    assert [Path(report["model"]).stem for report in reports] == ["teacher_step_00000000", "teacher"]
+    assert reports[1] == alone
+    capsys.readouterr()
+    monkeypatch.setattr("franca.cli.eval.evaluation.evaluate", None)  # would fail if it were called
+    assert franca(*words, "--exports", "all") == 0
+    assert "| teacher_step_00000000 |" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--element", "0"], "--element chooses one of --exports"),
+        (["--exports", "all"], "has no exported teachers"),
+    ],
+)
+def test_exports_that_are_not_there(
+    words: list[str], expected: str, franca: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert franca("knn", "missing", *DRAWN, *words) == 2
+    assert expected in capsys.readouterr().err
+
+
 def test_real_photos(franca: Run, test_data: Path) -> None:
     """A random network sees colours and edges: well above chance, far from good."""
     photos = test_data / "photos"

@@ -78,6 +78,24 @@ def test_options_may_stand_between_overrides(command: Callable[..., None]) -> No
     assert vars(seen[0]) == {"recipe": "tiny", "overrides": ["a=1", "b=2"], "dry_run": True}
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["tiny", "--", "eval", "--dry-run", "--", "x"], ["eval", "--dry-run", "--", "x"]),
+        (["tiny", "--"], []),
+        (["tiny"], []),
+    ],
+)
+def test_what_follows_two_dashes_is_the_command_that_is_wrapped(
+    words: list[str], expected: list[str], command: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[argparse.Namespace] = []
+    command(lambda args: seen.append(args) or 0)
+    monkeypatch.setitem(cli.COMMANDS, "try", cli.COMMANDS["try"]._replace(wraps=True))
+    assert main(["try", *words]) == 0
+    assert (seen[0].recipe, seen[0].dry_run, seen[0].command) == ("tiny", False, expected)
+
+
 @pytest.mark.parametrize("arguments", [[], ["tiny", "--no-such"], ["tiny", "--dry"]])
 def test_wrong_arguments_show_the_usage(
     arguments: list[str], command: Callable[..., None], capsys: pytest.CaptureFixture[str]

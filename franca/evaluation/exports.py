@@ -1,0 +1,99 @@
+"""Evaluating the exported teachers of a run one by one, and one table of them all."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from franca.errors import DataError
+
+ALL = "all"
+
+
+def choose_exports(run: Path, choice: str) -> list[Path]:
+    """Exported teachers of a run, in the order of their steps; the newest is last.
+
+    Args:
+        run: The run folder.
+        choice: ``all``, or names with commas, as in ``teacher_step_00010000,teacher``.
+
+    Raises:
+        DataError: the run has no exports, or not these; the message lists them.
+    """
+    folder = run / "exports"
+    known = {path.stem: path for path in sorted(folder.glob("teacher*.safetensors"), key=_step_order)}
+    if not known:
+        raise DataError(f"{run} has no exported teachers: {folder} holds no teacher*.safetensors")
+    names = list(known) if choice == ALL else choice.split(",")
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise DataError(f"{run} has no export {', '.join(unknown)}; choose {ALL}, or from {', '.join(known)}")
+    return [known[name] for name in names]
+
+
+def results_folder(run: Path, protocols: str, words: Sequence[str]) -> Path:
+    """Where the reports of one request lie: the same protocols, data and options share a folder."""
+    chosen = sorted(word for word in words if not word.startswith("out="))
+    digest = hashlib.sha256(json.dumps([protocols, chosen]).encode()).hexdigest()[:8]
+    return run / "evaluations" / f"{protocols.replace(',', '-')}-{digest}"
+
+
+def collect(folder: Path, out: Path | None = None) -> Path:
+    """Put the reports of a folder into one table; elements of an array may do it at the same time.
+
+    Args:
+        folder: Where the reports are, one for each teacher.
+        out: A further place for ``table.json``.
+
+    Returns:
+        ``table.md``; ``table.json`` beside it is the list of the reports.
+    """
+    with _locked(folder):
+        paths = sorted(folder.glob("teacher*.json"), key=_step_order)
+        reports = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in paths}
+        table = json.dumps(list(reports.values()), indent=2) + "\n"
+        for path in filter(None, (folder / "table.json", out)):
+            _replace(path, table)
+        _replace(folder / "table.md", _markdown({name: _metrics(report) for name, report in reports.items()}))
+    return folder / "table.md"
+
+
+def _metrics(report: dict[str, Any]) -> dict[str, float]:
+    return {
+        f"{result['protocol']} {name}": value
+        for result in report["results"]
+        for name, value in result["metrics"].items()
+    }
+
+
+def _markdown(rows: dict[str, dict[str, float]]) -> str:
+    """One line for each teacher, in per cent; a dash where a metric is missing."""
+    columns = list(dict.fromkeys(name for metrics in rows.values() for name in metrics))
+    lines = [["export", *columns], ["---", *("---:" for _ in columns)]]
+    for export, metrics in rows.items():
+        lines.append([export, *(f"{100 * metrics[name]:.2f}" if name in metrics else "-" for name in columns)])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _step_order(path: Path) -> tuple[bool, str]:
+    """By step; ``teacher`` alone is the newest."""
+    return path.stem == "teacher", path.stem
+
+
+def _replace(path: Path, text: str) -> None:
+    unfinished = path.with_name(f".{path.name}.tmp")
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(path)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One collector at a time: the last one sees every report."""
+    with open(folder / ".lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

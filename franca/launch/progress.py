@@ -1,0 +1,84 @@
+"""How far a run is, from its folder alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from franca.config.recipes import load_recipe
+from franca.errors import DataError
+
+_TAIL_BYTES = 2**18
+_ALARMS = {"steps_skipped": "{} steps not finite, left out", "data/skipped": "{} unreadable samples replaced"}
+"""Counts of metrics.jsonl that should not grow, and what it means when one did."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """What the newest lines of ``metrics.jsonl`` say."""
+
+    step: int
+    num_steps: int
+    images_per_second: float | None = None
+    """None before the first logging step."""
+    seconds_to_go: float | None = None
+    alarm: str = ""
+    """The last thing that went wrong, with the step of the log at which it showed; empty where nothing did."""
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all steps are done."""
+        return self.step >= self.num_steps
+
+
+def read_progress(run: Path) -> Progress:
+    """How far the run in this folder is.
+
+    Raises:
+        DataError: the folder holds no run.
+    """
+    if not (run / "config.yaml").is_file():
+        raise DataError(f"{run} is no run folder: it has no config.yaml")
+    config = load_recipe(str(run / "config.yaml"), need_data=False)
+    records = list(_newest_records(run / "metrics.jsonl"))
+    if not records:
+        return Progress(step=0, num_steps=config.train.steps)
+    newest = records[-1]
+    step, speed = int(newest["step"]), float(newest["images_per_second"])
+    return Progress(
+        step=step,
+        num_steps=config.train.steps,
+        images_per_second=speed,
+        seconds_to_go=(config.train.steps - step) * config.train.global_batch / speed,
+        alarm=_last_alarm(records),
+    )
+
+
+def _newest_records(path: Path) -> Iterator[dict[str, Any]]:
+    """The last lines of a file that may be long, and may be being written."""
+    if not path.is_file():
+        return
+    with open(path, "rb") as file:
+        start = max(0, path.stat().st_size - _TAIL_BYTES)
+        file.seek(start)
+        lines = file.read().splitlines()
+    for line in lines[start > 0 :]:  # the first one may be cut
+        try:
+            yield json.loads(line)
+        except json.JSONDecodeError:
+            continue
+
+
+def _last_alarm(records: list[dict[str, Any]]) -> str:
+    """What grew last among the counts that should not. Counts that a tail begins with have no step of their own."""
+    alarm, before = "", dict.fromkeys(_ALARMS, 0)
+    for record in records:
+        for name, text in _ALARMS.items():
+            count = record.get(name, 0)
+            if count > before[name]:
+                alarm = f"step {record['step']:,}: {text.format(f'{count:,}')}"
+            before[name] = count
+    return alarm

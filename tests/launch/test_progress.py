@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from franca.config.recipes import load_recipe, to_yaml
+from franca.errors import DataError
+from franca.launch.progress import Progress, read_progress
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run of 100 steps of 8 images that has not logged yet."""
+    (tmp_path / "config.yaml").write_text(to_yaml(load_recipe("tiny", ["train.steps=100"])))
+    return tmp_path
+
+
+def log(run: Path, *records: dict[str, float], end: str = "") -> None:
+    lines = [json.dumps({"images_per_second": 4.0} | record) for record in records]
+    (run / "metrics.jsonl").write_text("\n".join(lines) + "\n" + end)
+
+
+def test_before_the_first_line_nothing_is_known(run: Path) -> None:
+    assert read_progress(run) == Progress(step=0, num_steps=100)
+
+
+def test_the_time_to_go_follows_from_the_newest_speed(run: Path) -> None:
+    log(run, {"step": 10, "images_per_second": 1.0}, {"step": 25})
+    progress = read_progress(run)
+    assert (progress.step, progress.images_per_second, progress.seconds_to_go) == (25, 4.0, 75 * 8 / 4.0)
+    assert not progress.is_finished and progress.alarm == ""
+
+
+def test_a_line_that_is_being_written_is_not_read(run: Path) -> None:
+    log(run, {"step": 10}, end='{"step": 2')
+    assert read_progress(run).step == 10
+
+
+def test_the_last_alarm_is_the_count_that_grew_last(run: Path) -> None:
+    log(
+        run,
+        {"step": 1, "steps_skipped": 1},
+        {"step": 2, "steps_skipped": 1, "data/skipped": 7},
+        {"step": 3, "steps_skipped": 1, "data/skipped": 7},
+    )
+    assert read_progress(run).alarm == "step 2: 7 unreadable samples replaced"
+    log(run, {"step": 1, "data/skipped": 7}, {"step": 9, "data/skipped": 7, "steps_skipped": 2})
+    assert read_progress(run).alarm == "step 9: 2 steps not finite, left out"
+
+
+def test_only_the_end_of_a_long_file_is_read(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("franca.launch.progress._TAIL_BYTES", 100)
+    log(run, *({"step": step} for step in range(1, 101)))
+    progress = read_progress(run)
+    assert progress.step == 100 and progress.is_finished
+
+
+def test_a_folder_that_holds_no_run_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is no run folder"):
+        read_progress(tmp_path)
