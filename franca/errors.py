@@ -14,6 +14,8 @@ class FrancaError(ValueError):
     """Base of all errors that a user can cause."""
 
     exit_code = 2
+    met_on_rank: int | None = None
+    """The rank that met it, where all ranks raise it together: that one tells, the others only end."""
 
 
 class ConfigError(FrancaError):

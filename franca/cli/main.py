@@ -11,6 +11,7 @@ from typing import NamedTuple, NoReturn
 
 from franca import __version__
 from franca.config.problems import did_you_mean
+from franca.distributed.ranks import rank_of
 from franca.errors import ConfigError, FrancaError
 
 INTERRUPTED = 130
@@ -53,7 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except FrancaError as error:
-        print(f"error: {error}", file=sys.stderr)
+        if error.met_on_rank in (None, rank_of(os.environ)):  # else the rank that met it tells
+            print(f"{_speaker()}error: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -63,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:  # a path that may not be read or written, or a disk that failed, wherever it was met
-        print(f"error: {error.strerror or error}: {error.filename or ''}".rstrip(": "), file=sys.stderr)
+        print(f"{_speaker()}error: {error.strerror or error}: {error.filename or ''}".rstrip(": "), file=sys.stderr)
         return ConfigError.exit_code if isinstance(error, WRONG_PATH) else FAILED
 
 
@@ -87,6 +89,12 @@ def _run(argv: list[str]) -> int:
         return 0
     code: int = module.run(arguments)
     return code
+
+
+def _speaker() -> str:
+    """Which rank speaks, where it is not the first: only that one is expected to."""
+    rank = rank_of(os.environ)
+    return f"rank {rank}: " if rank else ""
 
 
 def _help() -> str:

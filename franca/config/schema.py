@@ -272,11 +272,13 @@ class PerformanceConfig:
     """Precision of matrix products; weights stay fp32. ``auto`` is bf16 where the device multiplies it
     natively."""
     parallel: str = option("auto", choices=("auto", "none", "ddp", "fsdp", "hsdp"))
-    """How the model is spread over ranks."""
+    """How the model is spread over ranks: ``ddp`` replicates it, ``fsdp`` cuts it into one shard a rank, ``hsdp``
+    cuts it within each machine; ``auto`` is ``none`` for one rank, else ``ddp`` for what is small and ``fsdp``."""
     workers: int | None = option(None, low=0)
     """Data worker processes; None takes one less than the cores, at most 8; 0 loads in the main process."""
     micro_batch: int | None = option(None, low=1)
-    """Images per forward and backward; it divides the global batch. None takes the whole global batch."""
+    """Images per forward and backward of a rank; with the number of ranks it divides the global batch. None takes
+    the rank's whole share."""
     compile: bool = False
     """Compile each block with torch.compile."""
     attention: str = option("auto", choices=("auto", "sdpa", "plain"))

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import atexit
-import ctypes
 import multiprocessing
 import os
-import signal
-import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from functools import partial
 from typing import Any, TypeAlias
 from weakref import WeakSet
@@ -18,24 +15,33 @@ from torch.utils.data import DataLoader, Dataset
 
 from franca.batch import Batch
 from franca.data.collate import PretrainingData
+from franca.distributed.lifetime import end_with_parent, leave_signals_to_parent
 from franca.errors import FrancaError
 
 Batches: TypeAlias = Generator[Batch, None, None]
 
 PREFETCH = 2  # micro-batches that a worker makes ahead
-_PR_SET_PDEATHSIG = 1
 _running: WeakSet[Batches] = WeakSet()
 
 
-def make_loader(dataset: PretrainingData, *, start: int, stop: int, workers: int, device: torch.device) -> Batches:
+def make_loader(
+    dataset: PretrainingData,
+    *,
+    start: int,
+    stop: int,
+    workers: int,
+    device: torch.device,
+    item: Callable[[int], int] = int,
+) -> Batches:
     """The micro-batches from ``start`` up to ``stop``, in order, the same for any number of workers.
 
     Args:
         dataset: Makes one micro-batch an item.
-        start: First item.
-        stop: Item after the last.
+        start: First of this rank's items.
+        stop: The one after the last.
         workers: Worker processes; 0 makes batches in this process, when they are asked for.
         device: Where the batches will go; memory is pinned for CUDA.
+        item: Which item of the dataset is this rank's i-th; all are, on one rank.
 
     Returns:
         Batches on the CPU; closing the generator ends the workers.
@@ -43,7 +49,7 @@ def make_loader(dataset: PretrainingData, *, start: int, stop: int, workers: int
     loader = DataLoader(
         _Guarded(dataset),
         batch_size=None,
-        sampler=range(start, stop),
+        sampler=map(item, range(start, stop)),
         num_workers=workers,
         prefetch_factor=PREFETCH if workers else None,
         pin_memory=device.type == "cuda",
@@ -86,12 +92,8 @@ def _as_it_is(batch: Any) -> Any:
 
 def _start_worker(parent: int, _number: int) -> None:
     """Leave signals to the main process, which ends its workers itself, and die with it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if multiprocessing.get_start_method() == "fork" and os.getppid() != parent:
-            os._exit(1)  # the parent died before it could be watched
+    leave_signals_to_parent()
+    end_with_parent(parent if multiprocessing.get_start_method() == "fork" else None)
 
 
 def _end_workers() -> None:

@@ -82,7 +82,7 @@ def checkpointed(folder: Path) -> dict[str, torch.Tensor]:
     networks = build_networks(config)
     initialize(networks, config, torch.device("cpu"))
     optimizer = build_optimizer(config, networks)
-    load(folder / "checkpoints/step_00000020", networks, optimizer)
+    load(complete_checkpoints(folder / "checkpoints")[-1][1], networks, optimizer)
     names = {id(parameter): name for name, parameter in networks.student.named_parameters()}
     moments = {
         f"{names[id(parameter)]}.{key}": value
@@ -237,7 +237,22 @@ class TestWrongInput:
         outcome, output = run_tiny(tmp_path / "run", *options, "data.max_bad_fraction=0.9")
         assert outcome is Outcome.FINISHED and "resuming" in output
 
-    @pytest.mark.parametrize("override", ["performance.precision=fp16", "performance.parallel=fsdp"])
-    def test_what_is_not_supported_says_so(self, tmp_path: Path, override: str) -> None:
+    def test_what_is_not_supported_says_so(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="not supported"):
-            run_tiny(tmp_path / "run", override)
+            run_tiny(tmp_path / "run", "performance.precision=fp16")
+
+
+def test_one_rank_has_nothing_to_spread_and_says_so(tmp_path: Path) -> None:
+    outcome, output = run_tiny(tmp_path / "run", "performance.parallel=fsdp", dry_run=True)
+    assert outcome is Outcome.PLANNED and "performance.parallel=fsdp has no effect" in output
+
+
+def test_a_dry_run_of_several_ranks_needs_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ranks = {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "2"}
+    for name, value in ranks.items():
+        monkeypatch.setenv(name, value)
+    _, output = run_tiny(tmp_path / "run", "objective.koleo_group_size=4", dry_run=True)
+    assert "2 ranks (torchrun, 2 a machine), ddp" in output and "2 ranks x 1 x 4" in output
+    assert "memory, estimated a rank" in output
+    monkeypatch.setenv("RANK", "1")
+    assert run_tiny(tmp_path / "run", "objective.koleo_group_size=4", dry_run=True)[1] == ""

@@ -6,8 +6,17 @@ import pytest
 import torch
 
 from franca.config.recipes import load_recipe
+from franca.config.schema import Config
+from franca.distributed.ranks import Ranks
 from franca.train.assembly import build_networks
+from franca.train.machine import Machine
+from franca.train.share import share_of_batch
 from franca.train.startup import count_parameters, estimate_memory, num_checkpoints, startup_facts
+
+
+def machine_for(config: Config, *, ranks: Ranks | None = None, precision: str = "fp32", mode: str = "none") -> Machine:
+    ranks = ranks or Ranks()
+    return Machine(ranks, share_of_batch(config, ranks), torch.device("cpu"), precision, mode)
 
 
 def facts(*overrides: str, start_step: int = 0) -> dict[str, str]:
@@ -15,8 +24,7 @@ def facts(*overrides: str, start_step: int = 0) -> dict[str, str]:
     return startup_facts(
         config,
         build_networks(config),
-        device=torch.device("cpu"),
-        precision="fp32",
+        machine_for(config),
         data="drawn images",
         num_samples=10,
         start_step=start_step,
@@ -56,8 +64,21 @@ def test_memory_of_weights_is_exact_and_that_of_the_batch_grows_with_it() -> Non
     small, large = (load_recipe("tiny", [f"train.global_batch={batch}"]) for batch in (8, 16))
     networks = build_networks(small)
     student = count_parameters(networks.student)
-    memory = estimate_memory(small, networks, "fp32")
+    memory = estimate_memory(small, networks, machine_for(small))
     assert memory["weights"] == 8 * student and memory["gradients"] == 4 * student
     assert memory["optimizer"] == 8 * student
-    assert estimate_memory(large, networks, "fp32")["activations"] == 2 * memory["activations"]
-    assert estimate_memory(small, networks, "bf16")["activations"] == memory["activations"] // 2
+    assert estimate_memory(large, networks, machine_for(large))["activations"] == 2 * memory["activations"]
+    half = estimate_memory(small, networks, machine_for(small, precision="bf16"))
+    assert half["activations"] == memory["activations"] // 2
+
+
+def test_a_rank_holds_its_part() -> None:
+    config = load_recipe("tiny", ["objective.koleo_group_size=2"])
+    networks, ranks = build_networks(config), Ranks(world=4, local_world=2, launcher="srun")
+    alone = estimate_memory(config, networks, machine_for(config))
+    for mode, shards in (("ddp", 1), ("hsdp", 2), ("fsdp", 4)):
+        found = estimate_memory(config, networks, machine_for(config, ranks=ranks, mode=mode))
+        for purpose in ("weights", "gradients", "optimizer"):
+            assert found[purpose] == alone[purpose] // shards
+        for purpose in ("activations", "prototype logits"):
+            assert found[purpose] == alone[purpose] // 4
