@@ -60,6 +60,8 @@ class VisionTransformer(nn.Module):
         config: the arguments, as plain JSON values; ``VisionTransformer(**model.config)`` is the same architecture.
         preprocessing: how images should be prepared.
         export_info: what the file that the weights came from says about them.
+        embed_dim, num_features, patch_size, num_register_tokens, n_blocks: D, D, the patch in pixels, R and the number
+            of blocks, by the names that users of DINOv2 know.
 
     Raises:
         ConfigError: every argument that does not fit, at once.
@@ -104,6 +106,8 @@ class VisionTransformer(nn.Module):
         self.width = width
         self.patch_size_px = patch_size_px
         self.num_registers = num_registers
+        self.embed_dim = self.num_features = width
+        self.patch_size, self.num_register_tokens, self.n_blocks = patch_size_px, num_registers, depth
         self.stochastic_depth = stochastic_depth
         self.position_interpolation = position_interpolation
         self.position_grid = (height // patch_size_px, width_px // patch_size_px)
@@ -155,9 +159,21 @@ class VisionTransformer(nn.Module):
             raise ConfigError(f"checkpoint_activations got {every_blocks}; give a number of blocks, or 0 for none.")
         self._checkpoint_every_blocks = every_blocks
 
-    def forward(self, images: Tensor, *, size_policy: str | None = None) -> Tensor:
-        """Map images [B, C, H, W] to class embeddings [B, D]."""
-        tokens, layout, _ = self._embed_images(images, None, size_policy)
+    def forward(
+        self,
+        images: Tensor,
+        masks: Tensor | None = None,
+        *,
+        is_training: bool = False,
+        size_policy: str | None = None,
+    ) -> Tensor | dict[str, Any]:
+        """Map images [B, C, H, W] to class embeddings [B, D].
+
+        With DINOv2's word ``is_training`` it gives all that `forward_features` gives.
+        """
+        if is_training:
+            return self.forward_features(images, masks, size_policy=size_policy)
+        tokens, layout, _ = self._embed_images(images, masks, size_policy)
         (prenorm,) = unpack(self._run_blocks(tokens, layout), layout)
         cls: Tensor = self.norm(prenorm[:, 0])  # a tensor of its own, which does not hold the patches in memory
         return cls

@@ -232,3 +232,18 @@ def test_all_problems_of_an_architecture_are_reported_at_once() -> None:
         VisionTransformer(**{**SMALL, "num_heads": 3, "image_size_px": 13, "ffn": "moe", "stochastic_depth": 1.0})
     for text in ("num_heads 3", "13 x 13", "mlp, swiglu", "stochastic_depth is 1.0"):
         assert text in str(caught.value)
+
+
+def test_the_words_of_dinov2() -> None:
+    model = VisionTransformer(
+        width=16, depth=2, num_heads=2, patch_size_px=14, image_size_px=28, num_registers=3
+    ).eval()
+    reference.randomize(model)
+    assert (model.embed_dim, model.num_features, model.patch_size) == (16, 16, 14)
+    assert (model.num_register_tokens, model.n_blocks) == (3, 2)
+    images, masks = torch.randn(2, 3, 28, 42), torch.rand(2, 6) < 0.5
+    wanted = model.forward_features(images, masks)
+    found = model(images, masks=masks, is_training=True)
+    assert set(found) == set(wanted)
+    assert torch.equal(found["x_norm_patchtokens"], wanted["x_norm_patchtokens"])
+    torch.testing.assert_close(model(images, masks), wanted["x_norm_clstoken"])
