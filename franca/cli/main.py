@@ -28,6 +28,7 @@ class Command(NamedTuple):
 COMMANDS = {
     "pretrain": Command("franca.cli.pretrain", "train a backbone on images without labels"),
     "eval": Command("franca.cli.eval", "judge a backbone: k-NN, linear probe"),
+    "data": Command("franca.cli.data", "check, index, pack and preview images"),
     "demo": Command("franca.cli.demo", "pretrain, evaluate and report on drawn images, in minutes"),
     "report": Command("franca.cli.report", "draw a run: curves, scores, pictures"),
     "config": Command("franca.cli.config", "list, show, check, compare and explain recipes"),
