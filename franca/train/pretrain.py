@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass
 from enum import Enum
@@ -15,19 +16,31 @@ from franca.config import derived
 from franca.config.schema import Config
 from franca.data.collate import PretrainingData
 from franca.data.loader import make_loader
-from franca.data.sources import describe, open_source
+from franca.data.record import differences, read_record, write_record
+from franca.data.sources import describe, open_training_source
 from franca.distributed.device import resolve_device, resolve_precision
 from franca.errors import ConfigError, DataError
 from franca.layers.attention import set_attention
 from franca.train import assembly, checkpoint, initial_weights
 from franca.train.checkpoint import Progress, step_name
 from franca.train.clipping import Clip
+from franca.train.data_wait import AdviseOnDataWait, advice_on_data_wait
 from franca.train.display import Display
-from franca.train.hooks import CountSamples, LimitBadSamples, LimitSkippedSteps, LogMetrics, SaveCheckpoints
+from franca.train.hooks import (
+    CountSamples,
+    LimitBadSamples,
+    LimitSkippedSteps,
+    LogMetrics,
+    SaveCheckpoints,
+    skipped_by_reason,
+)
 from franca.train.loop import Hook, stop_on_signal, train
 from franca.train.run_folder import RunFolder, check_run_folder, open_run_folder
 from franca.train.startup import print_facts, startup_facts
 from franca.train.student_teacher import StudentTeacher
+
+DATA_RECORD = "data.json"
+NUM_WORST = 3
 
 
 class Outcome(Enum):
@@ -63,7 +76,8 @@ def pretrain(config: Config, *, command: str, console: Console, fresh: bool = Fa
         FrancaError: the configuration, the data or the run folder is not as it must be.
     """
     machine = resolve_machine(config)
-    source = open_source(config.data.train or "", kind=config.data.kind, synthetic=config.data.synthetic)
+    record = None if fresh else read_record(Path(str(config.run.dir)) / DATA_RECORD)
+    source = open_training_source(config.data, config.performance, record=record)
     data = PretrainingData.from_config(source, config)
     networks = assembly.build_networks(config)
 
@@ -89,12 +103,16 @@ def pretrain(config: Config, *, command: str, console: Console, fresh: bool = Fa
     try:
         for change in changes:
             console.print(f"note: changed since the run began: {change}")
+        for difference in differences(record, source) if record else ():
+            console.print(f"note: {difference}")
         found = checkpoint.complete_checkpoints(folder.checkpoints)
         if found and found[-1][0] >= config.train.steps:
             console.print(f"{folder.path} is finished: {found[-1][0]:,} steps. Start anew with --fresh.")
             return Outcome.FINISHED
         show_facts(found[-1][0] if found else 0)
         optimizer, progress = _start_or_resume(config, machine, networks, folder, console)
+        if record is None:
+            write_record(folder.path / DATA_RECORD, source)
         folder.describe(config, command, f"{machine.device}, {machine.precision}")
         if progress.step == 0:
             assembly.build_export(config, networks)(folder.exports / f"teacher_{step_name(0)}.safetensors", 0)
@@ -151,14 +169,24 @@ def _train(
     progress.num_samples = data.num_samples
     _speed_up(config, networks)
     accumulation = config.train.global_batch // derived.micro_batch(config)
-    workers = config.performance.workers
+    workers = default_workers() if config.performance.workers is None else config.performance.workers
     loader = make_loader(
         data,
         start=progress.step * accumulation,
         stop=config.train.steps * accumulation,
-        workers=default_workers() if workers is None else workers,
+        workers=workers,
         device=machine.device,
+        augment_on=config.performance.augment_on,
     )
+    counting = CountSamples()
+    advice = advice_on_data_wait(
+        workers=workers,
+        cores=_usable_cores(),
+        on_accelerator=machine.device.type != "cpu",
+        augment_on=config.performance.augment_on,
+        kind=data.kind,
+    )
+    waiting = AdviseOnDataWait(console.print, advice)
     display = Display(console, start_step=progress.step, num_steps=config.train.steps)
     with stop_on_signal() as should_stop, closing(loader), display:
         try:
@@ -172,13 +200,13 @@ def _train(
                 progress=progress,
                 accumulation=accumulation,
                 device=machine.device,
-                hooks=_hooks(config, networks, optimizer, folder, display),
+                hooks=[counting, *_hooks(config, networks, optimizer, folder, display), waiting],
                 should_stop=should_stop,
             )
         except DataError:  # raised between steps: weights and step agree, and the work is worth keeping
             checkpoint.save(folder.checkpoints, networks, optimizer, progress)
             raise
-    console.print(_closing_line(progress, folder, finished=finished))
+    console.print(_closing_line(progress, folder, counting.bad_places, finished=finished))
     return Outcome.FINISHED if finished else Outcome.STOPPED
 
 
@@ -210,8 +238,11 @@ def _speed_up(config: Config, networks: StudentTeacher) -> None:
 
 def default_workers() -> int:
     """Data worker processes where none are asked for: one less than the cores, between 1 and 8."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(8, max(1, cores - 1))
+    return min(8, max(1, _usable_cores() - 1))
+
+
+def _usable_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _hooks(
@@ -221,10 +252,9 @@ def _hooks(
     folder: RunFolder,
     display: Display,
 ) -> list[Hook]:
-    """What happens after every step, in this order: a line is logged before the checkpoint that covers it."""
+    """What happens after the counting, in this order: a line is logged before the checkpoint that covers it."""
     run = config.run
     return [
-        CountSamples(),
         LogMetrics(folder, every_steps=run.log_every_steps, show=display),
         LimitSkippedSteps(),
         SaveCheckpoints(
@@ -241,11 +271,18 @@ def _hooks(
     ]
 
 
-def _closing_line(progress: Progress, folder: RunFolder, *, finished: bool) -> str:
+def _closing_line(progress: Progress, folder: RunFolder, bad_places: Counter[str], *, finished: bool) -> str:
     skipped, not_finite = (progress.counts.get(name, 0) for name in ("data/skipped", "steps_skipped"))
-    bad = f", {skipped:,} unreadable samples replaced" if skipped else ""
+    bad = f", {skipped:,} unreadable samples replaced ({_reasons(progress, bad_places)})" if skipped else ""
     bad += f", {not_finite:,} steps that were not finite left out" if not_finite else ""
     teacher: Path = folder.exports / "teacher.safetensors"
     if finished:
         return f"finished {progress.step:,} steps{bad}. Teacher: {teacher}"
     return f"stopped after {progress.step:,} steps{bad}; the same command goes on from there"
+
+
+def _reasons(progress: Progress, bad_places: Counter[str]) -> str:
+    """Unreadable samples by reason, and the shards or folders that held most of them since this start."""
+    text = ", ".join(f"{name} {number:,}" for name, number in skipped_by_reason(progress.counts).items())
+    worst = ", ".join(f"{name} {number:,}" for name, number in bad_places.most_common(NUM_WORST))
+    return f"{text}; most in {worst}" if worst else text

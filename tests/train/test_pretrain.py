@@ -181,6 +181,13 @@ def test_accumulation_gives_the_same_curve(tmp_path: Path, straight: Path) -> No
         assert b["loss/total"] == pytest.approx(a["loss/total"], rel=1e-4)
 
 
+def test_colours_on_the_device_give_the_same_curve(tmp_path: Path) -> None:
+    for place in ("cpu", "device"):
+        run_tiny(tmp_path / place, f"performance.augment_on={place}", "train.steps=3")
+    for a, b in zip(metrics_of(tmp_path / "cpu"), metrics_of(tmp_path / "device"), strict=True):
+        assert b["loss/total"] == pytest.approx(a["loss/total"], rel=1e-6)
+
+
 def test_dry_run_prints_sizes_and_writes_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "dry"
     outcome, output = run_tiny(
