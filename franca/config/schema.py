@@ -294,9 +294,15 @@ class PerformanceConfig:
     remote_retries: int = option(4, low=0)
     """How often a shard is asked for again, after pauses that grow; then its samples count as bad."""
     compile: bool = False
-    """Compile each block with torch.compile."""
+    """Compile each block, and what chunked prototype losses do to a chunk, with torch.compile."""
     attention: str = option("auto", choices=("auto", "sdpa", "plain"))
     """Attention kernel; ``auto`` takes the one that is fast on the device."""
+    prototypes: str = option("auto", choices=("auto", "dense", "chunked", "triton", "probe"))
+    """How prototype losses are computed: ``dense`` holds the logits; ``chunked`` computes them a chunk at a time;
+    ``triton`` is chunked with a fused kernel, for CUDA. ``auto`` is dense where that takes no more than a chunk,
+    chunked elsewhere; ``probe`` times chunked and triton at the start and takes the faster."""
+    prototype_chunk_mib: int | None = option(None, low=1)
+    """MiB that a chunk of logits may take, with its copies. None takes 64 on the CPU, 512 elsewhere."""
 
 
 @dataclass(frozen=True, kw_only=True)

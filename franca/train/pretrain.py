@@ -21,6 +21,8 @@ from franca.data.sources import describe, open_training_source
 from franca.distributed.device import resolve_device, resolve_precision
 from franca.errors import ConfigError, DataError
 from franca.layers.attention import set_attention
+from franca.objective.backends import Backend
+from franca.objective.prototypes import set_backend
 from franca.train import assembly, checkpoint, initial_weights
 from franca.train.checkpoint import Progress, step_name
 from franca.train.clipping import Clip
@@ -80,6 +82,7 @@ def pretrain(config: Config, *, command: str, console: Console, fresh: bool = Fa
     source = open_training_source(config.data, config.performance, record=record)
     data = PretrainingData.from_config(source, config)
     networks = assembly.build_networks(config)
+    prototypes = assembly.choose_prototypes(config, device=machine.device, precision=machine.precision)
 
     def show_facts(start_step: int) -> None:
         facts = startup_facts(
@@ -87,6 +90,7 @@ def pretrain(config: Config, *, command: str, console: Console, fresh: bool = Fa
             networks,
             device=machine.device,
             precision=machine.precision,
+            prototypes=prototypes,
             data=describe(source),
             num_samples=len(source),
             start_step=start_step,
@@ -116,6 +120,7 @@ def pretrain(config: Config, *, command: str, console: Console, fresh: bool = Fa
         folder.describe(config, command, f"{machine.device}, {machine.precision}")
         if progress.step == 0:
             assembly.build_export(config, networks)(folder.exports / f"teacher_{step_name(0)}.safetensors", 0)
+        _speed_up(config, networks, prototypes.backend)
         return _train(config, machine, data, networks, optimizer, progress, folder, console)
     finally:
         folder.close()
@@ -167,7 +172,6 @@ def _train(
             "sample order is that of the new data"
         )
     progress.num_samples = data.num_samples
-    _speed_up(config, networks)
     accumulation = config.train.global_batch // derived.micro_batch(config)
     workers = default_workers() if config.performance.workers is None else config.performance.workers
     loader = make_loader(
@@ -227,10 +231,11 @@ def _start_or_resume(
     return optimizer, progress
 
 
-def _speed_up(config: Config, networks: StudentTeacher) -> None:
+def _speed_up(config: Config, networks: StudentTeacher, backend: Backend) -> None:
     """Choose kernels; nothing here changes names or, beyond rounding, results."""
     for network in (networks.student, networks.teacher):
         set_attention(network.backbone, config.performance.attention)
+        set_backend(network, backend)
         if config.performance.compile:
             for block in network.backbone.blocks:
                 block.compile()

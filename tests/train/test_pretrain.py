@@ -141,6 +141,13 @@ def test_golden_curve(straight: Path) -> None:
     assert found == pytest.approx(golden, rel=1e-3)
 
 
+def test_the_golden_curve_in_chunks(tmp_path: Path) -> None:
+    _, output = run_tiny(tmp_path / "chunked", "performance.prototypes=chunked", "performance.prototype_chunk_mib=1")
+    golden = json.loads((Path(__file__).parent / "golden_tiny.json").read_text())
+    assert [line["loss/total"] for line in metrics_of(tmp_path / "chunked")] == pytest.approx(golden, rel=1e-3)
+    assert "chunked, 1 MiB of logits at a time; as asked" in output
+
+
 def test_bf16_learns_nearly_the_same(tmp_path: Path, straight: Path) -> None:
     run_tiny(tmp_path / "bf16", "performance.precision=bf16", "train.steps=20")
     found, expected = (metrics_of(folder)[-1]["loss/total"] for folder in (tmp_path / "bf16", straight))

@@ -6,6 +6,9 @@ import pytest
 import torch
 
 from franca.config.recipes import load_recipe
+from franca.objective.backends import Choice
+from franca.objective.chunked import Chunked
+from franca.objective.dense import Dense
 from franca.train.assembly import build_networks
 from franca.train.startup import count_parameters, estimate_memory, num_checkpoints, startup_facts
 
@@ -17,6 +20,7 @@ def facts(*overrides: str, start_step: int = 0) -> dict[str, str]:
         build_networks(config),
         device=torch.device("cpu"),
         precision="fp32",
+        prototypes=Choice(Dense(), "as asked"),
         data="drawn images",
         num_samples=10,
         start_step=start_step,
@@ -52,12 +56,31 @@ def test_the_last_step_always_has_a_checkpoint(steps: int, every: int, expected:
     assert num_checkpoints(steps, every) == expected
 
 
+def test_the_way_of_the_prototype_losses_is_printed_with_its_reason() -> None:
+    assert facts()["prototype losses"] == "dense; as asked"
+
+
+def test_logits_take_a_chunk_or_all_that_the_dense_form_holds() -> None:
+    config = load_recipe(
+        "tiny",
+        [
+            "objective.num_prototypes=4096",
+            "objective.nesting=[1,1/2]",
+            "objective.ibot_weight=0",
+            "data.num_local_crops=2",
+        ],
+    )
+    networks = build_networks(config)
+    assert estimate_memory(config, networks, "fp32", Dense())["prototype logits"] == 3 * 4 * (4 * 8) * 6144
+    assert estimate_memory(config, networks, "fp32", Chunked(2**20))["prototype logits"] == 2**20
+
+
 def test_memory_of_weights_is_exact_and_that_of_the_batch_grows_with_it() -> None:
     small, large = (load_recipe("tiny", [f"train.global_batch={batch}"]) for batch in (8, 16))
     networks = build_networks(small)
     student = count_parameters(networks.student)
-    memory = estimate_memory(small, networks, "fp32")
+    memory = estimate_memory(small, networks, "fp32", Dense())
     assert memory["weights"] == 8 * student and memory["gradients"] == 4 * student
     assert memory["optimizer"] == 8 * student
-    assert estimate_memory(large, networks, "fp32")["activations"] == 2 * memory["activations"]
-    assert estimate_memory(small, networks, "bf16")["activations"] == memory["activations"] // 2
+    assert estimate_memory(large, networks, "fp32", Dense())["activations"] == 2 * memory["activations"]
+    assert estimate_memory(small, networks, "bf16", Dense())["activations"] == memory["activations"] // 2
