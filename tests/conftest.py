@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 
 def pytest_configure() -> None:
+    settings.register_profile("patient", deadline=None)  # a busy machine is no failure
+    settings.load_profile("patient")
     # More threads would only fight over the cores, and exact results depend on their number.
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
