@@ -40,3 +40,9 @@ class DivergedError(FrancaError):
     """Many steps in a row had losses or gradients that are not finite; the run stopped."""
 
     exit_code = 1
+
+
+class ExportError(FrancaError):
+    """An export cannot be read by the program that it is for, or computes something else there."""
+
+    exit_code = 1

@@ -29,7 +29,10 @@ class Command(NamedTuple):
 COMMANDS = {
     "pretrain": Command("franca.cli.pretrain", "train a backbone on images without labels"),
     "eval": Command("franca.cli.eval", "judge a backbone: k-NN, linear probe"),
+    "data": Command("franca.cli.data", "check, index, pack and preview images"),
     "demo": Command("franca.cli.demo", "pretrain, evaluate and report on drawn images, in minutes"),
+    "models": Command("franca.cli.models", "list the backbones that have a name, and their released weights"),
+    "export": Command("franca.cli.export", "write a backbone for timm, transformers, ONNX or torch, checked there"),
     "report": Command("franca.cli.report", "draw a run: curves, scores, pictures"),
     "config": Command("franca.cli.config", "list, show, check, compare and explain recipes"),
 }

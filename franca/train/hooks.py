@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,13 @@ from franca.train.saver import Saver
 
 
 class CountSamples:
-    """Counts images, and samples that could not be used by reason, over the whole run."""
+    """Counts images, and samples that could not be used by reason, over the whole run.
+
+    ``bad_places`` counts the latter by shard, or by folder, since this start.
+    """
+
+    def __init__(self) -> None:
+        self.bad_places = Counter[str]()
 
     def __call__(self, event: StepEvent) -> None:
         """Count this step's samples."""
@@ -27,6 +33,8 @@ class CountSamples:
         for skipped in event.skipped:
             progress.count("data/skipped")
             progress.count(f"data/skipped/{skipped.reason}")
+            if place := skipped.place:
+                self.bad_places[place] += 1
 
 
 class LimitBadSamples:
@@ -54,16 +62,18 @@ class LimitBadSamples:
         bad = counts.get("data/skipped", 0)
         read = counts["images"] + bad
         if bad > self.max_fraction * max(read, self.judge_after):
-            reasons = [
-                f"{name.removeprefix('data/skipped/')} {number:,}"
-                for name, number in counts.items()
-                if name.startswith("data/skipped/")
-            ]
+            reasons = [f"{name} {number:,}" for name, number in skipped_by_reason(counts).items()]
             raise TooManyBadSamples(
                 f"{bad:,} of {read:,} samples could not be read ({', '.join(reasons)}), more than "
                 f"data.max_bad_fraction={self.max_fraction:g} allows. The last ones: {', '.join(self.examples)}. "
                 "Repair or remove them, or raise the limit."
             )
+
+
+def skipped_by_reason(counts: Mapping[str, int]) -> dict[str, int]:
+    """Samples that could not be used, by reason, of the counts of a run."""
+    prefix = "data/skipped/"
+    return {name.removeprefix(prefix): number for name, number in counts.items() if name.startswith(prefix)}
 
 
 class LimitSkippedSteps:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from contextlib import closing
 from dataclasses import replace
 from enum import Enum
@@ -15,17 +16,28 @@ from franca.config import derived
 from franca.config.schema import Config
 from franca.data.collate import PretrainingData
 from franca.data.loader import make_loader
-from franca.data.sources import describe, open_source
+from franca.data.record import differences, read_record, write_record
+from franca.data.sources import describe, open_training_source
 from franca.distributed.process_group import process_group
 from franca.distributed.ranks import resolve_ranks
 from franca.distributed.together import on_rank_zero
 from franca.errors import DataError
 from franca.layers.attention import set_attention
+from franca.objective.backends import Backend, Choice
+from franca.objective.prototypes import set_backend
 from franca.train import assembly, checkpoint, initial_weights
 from franca.train.checkpoint import Progress, step_name
 from franca.train.clipping import Clip
+from franca.train.data_wait import AdviseOnDataWait, advice_on_data_wait
 from franca.train.display import Display
-from franca.train.hooks import CountSamples, LimitBadSamples, LimitSkippedSteps, LogMetrics, SaveCheckpoints
+from franca.train.hooks import (
+    CountSamples,
+    LimitBadSamples,
+    LimitSkippedSteps,
+    LogMetrics,
+    SaveCheckpoints,
+    skipped_by_reason,
+)
 from franca.train.loop import Hook, stop_on_signal, train
 from franca.train.machine import Machine, resolve_machine
 from franca.train.parallel import parallelize
@@ -33,6 +45,9 @@ from franca.train.run_folder import RunFolder, check_run_folder, open_run_folder
 from franca.train.saver import Saver
 from franca.train.startup import print_facts, startup_facts
 from franca.train.student_teacher import StudentTeacher
+
+DATA_RECORD = "data.json"
+NUM_WORST = 3
 
 
 class Outcome(Enum):
@@ -64,14 +79,21 @@ def pretrain(config: Config, *, command: str, console: Console, fresh: bool = Fa
         console = Console(quiet=True)  # rank 0 speaks for all
     networks = assembly.build_networks(config)
     machine = resolve_machine(config, networks, ranks)
-    source = open_source(config.data.train or "", kind=config.data.kind, synthetic=config.data.synthetic)
+    record = None if fresh else read_record(Path(str(config.run.dir)) / DATA_RECORD)
+    source = open_training_source(config.data, config.performance, record=record)
     # What was left open is settled here, for the run that starts now; the run folder keeps what the user asked for.
     settled = replace(config, performance=replace(config.performance, micro_batch=machine.share.micro_batch))
     data = PretrainingData.from_config(source, settled)
 
-    def show_facts(start_step: int) -> None:
+    def show_facts(prototypes: Choice, start_step: int) -> None:
         facts = startup_facts(
-            settled, networks, machine, data=describe(source), num_samples=len(source), start_step=start_step
+            settled,
+            networks,
+            machine,
+            prototypes=prototypes,
+            data=describe(source),
+            num_samples=len(source),
+            start_step=start_step,
         )
         print_facts(console, "franca pretrain", facts)
         for notice in notices(config, machine):
@@ -79,24 +101,30 @@ def pretrain(config: Config, *, command: str, console: Console, fresh: bool = Fa
 
     if dry_run:
         check_run_folder(config, fresh=fresh)
-        show_facts(0)
+        show_facts(assembly.choose_prototypes(config, machine), 0)
         return Outcome.PLANNED
     with process_group(ranks, machine.device):
         folder, changes = open_run_folder(config, fresh=fresh)
         with closing(folder):
             for change in changes:
                 console.print(f"note: changed since the run began: {change}")
+            for difference in differences(record, source) if record else ():
+                console.print(f"note: {difference}")
             found = on_rank_zero(lambda: checkpoint.complete_checkpoints(folder.checkpoints))
             if found and found[-1][0] >= config.train.steps:
                 console.print(f"{folder.path} is finished: {found[-1][0]:,} steps. Start anew with --fresh.")
                 return Outcome.FINISHED
-            show_facts(found[-1][0] if found else 0)
+            prototypes = assembly.choose_prototypes(config, machine)
+            show_facts(prototypes, found[-1][0] if found else 0)
             newest = found[-1][1] if found else None
             optimizer, progress = _start_or_resume(config, machine, networks, newest, console)
             folder.cut_metrics(progress.step)
+            if record is None:
+                on_rank_zero(lambda: write_record(folder.path / DATA_RECORD, source))
             folder.describe(config, command, str(machine))
             if progress.step == 0:
                 assembly.build_export(config, networks)(folder.exports / f"teacher_{step_name(0)}.safetensors", 0)
+            _speed_up(config, networks, prototypes.backend)
             return _train(config, machine, data, networks, optimizer, progress, folder, console)
 
 
@@ -136,17 +164,27 @@ def _train(
             "sample order is that of the new data"
         )
     progress.num_samples = data.num_samples
-    _speed_up(config, networks)
     share = machine.share
     workers = config.performance.workers
+    workers = default_workers(machine.ranks.local_world) if workers is None else workers
     loader = make_loader(
         data,
         start=progress.step * share.accumulation,
         stop=config.train.steps * share.accumulation,
-        workers=default_workers(machine.ranks.local_world) if workers is None else workers,
+        workers=workers,
         device=machine.device,
         item=share.item,
+        augment_on=config.performance.augment_on,
     )
+    counting = CountSamples()
+    advice = advice_on_data_wait(
+        workers=workers,
+        cores=_usable_cores(),
+        on_accelerator=machine.device.type != "cpu",
+        augment_on=config.performance.augment_on,
+        kind=data.kind,
+    )
+    waiting = AdviseOnDataWait(console.print, advice)
     display = Display(console, start_step=progress.step, num_steps=config.train.steps)
     saver = Saver(
         folder.checkpoints,
@@ -167,14 +205,14 @@ def _train(
                 progress=progress,
                 accumulation=share.accumulation,
                 device=machine.device,
-                hooks=_hooks(config, networks, saver, folder, display),
+                hooks=[counting, *_hooks(config, networks, saver, folder, display), waiting],
                 should_stop=should_stop,
             )
         except DataError:  # raised between steps, by all ranks: weights and step agree, and the work is worth keeping
             saver.save(progress)
             saver.wait()
             raise
-    console.print(_closing_line(progress, folder, finished=finished))
+    console.print(_closing_line(progress, folder, counting.bad_places, finished=finished))
     return Outcome.FINISHED if finished else Outcome.STOPPED
 
 
@@ -195,12 +233,13 @@ def _start_or_resume(
     return optimizer, progress
 
 
-def _speed_up(config: Config, networks: StudentTeacher) -> None:
+def _speed_up(config: Config, networks: StudentTeacher, backend: Backend) -> None:
     """Choose kernels; nothing here changes names or, beyond rounding, results."""
     if config.performance.compile:
         torch._dynamo.config.suppress_errors = True  # what cannot be compiled runs as it is
     for network in (networks.student, networks.teacher):
         set_attention(network.backbone, config.performance.attention)
+        set_backend(network, backend)
         if config.performance.compile:
             for block in network.backbone.blocks:
                 block.compile()
@@ -208,15 +247,17 @@ def _speed_up(config: Config, networks: StudentTeacher) -> None:
 
 def default_workers(ranks: int = 1) -> int:
     """Data worker processes of a rank where none are asked for: its share of the cores less one, between 1 and 8."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(8, max(1, cores // ranks - 1))
+    return min(8, max(1, _usable_cores() // ranks - 1))
+
+
+def _usable_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _hooks(config: Config, networks: StudentTeacher, saver: Saver, folder: RunFolder, display: Display) -> list[Hook]:
-    """What happens after every step, in this order: a line is logged before the checkpoint that covers it."""
+    """What happens after the counting, in this order: a line is logged before the checkpoint that covers it."""
     run = config.run
     return [
-        CountSamples(),
         LogMetrics(folder, every_steps=run.log_every_steps, show=display),
         LimitSkippedSteps(),
         SaveCheckpoints(
@@ -231,11 +272,18 @@ def _hooks(config: Config, networks: StudentTeacher, saver: Saver, folder: RunFo
     ]
 
 
-def _closing_line(progress: Progress, folder: RunFolder, *, finished: bool) -> str:
+def _closing_line(progress: Progress, folder: RunFolder, bad_places: Counter[str], *, finished: bool) -> str:
     skipped, not_finite = (progress.counts.get(name, 0) for name in ("data/skipped", "steps_skipped"))
-    bad = f", {skipped:,} unreadable samples replaced" if skipped else ""
+    bad = f", {skipped:,} unreadable samples replaced ({_reasons(progress, bad_places)})" if skipped else ""
     bad += f", {not_finite:,} steps that were not finite left out" if not_finite else ""
     teacher: Path = folder.exports / "teacher.safetensors"
     if finished:
         return f"finished {progress.step:,} steps{bad}. Teacher: {teacher}"
     return f"stopped after {progress.step:,} steps{bad}; the same command goes on from there"
+
+
+def _reasons(progress: Progress, bad_places: Counter[str]) -> str:
+    """Unreadable samples by reason, and the shards or folders that held most of them since this start."""
+    text = ", ".join(f"{name} {number:,}" for name, number in skipped_by_reason(progress.counts).items())
+    worst = ", ".join(f"{name} {number:,}" for name, number in bad_places.most_common(NUM_WORST))
+    return f"{text}; most in {worst}" if worst else text

@@ -11,6 +11,7 @@ from torch import nn
 
 from franca.config import derived
 from franca.config.schema import Config
+from franca.objective.backends import Backend, Choice
 from franca.train.assembly import peak_learning_rate
 from franca.train.machine import Machine
 from franca.train.parallel import num_shards
@@ -24,6 +25,7 @@ def startup_facts(
     networks: StudentTeacher,
     machine: Machine,
     *,
+    prototypes: Choice,
     data: str,
     num_samples: int,
     start_step: int = 0,
@@ -31,14 +33,16 @@ def startup_facts(
     """The rows of the start-up table, by name."""
     train, run = config.train, config.run
     images = train.steps * train.global_batch
+    memory = estimate_memory(config, networks, machine, prototypes.backend)
     parts = {name: count_parameters(part) for name, part in networks.student.parts().items()}
     return {
         "data": data,
         "device": f"{machine}, {torch.get_num_threads()} threads",
         "parameters": ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in parts.items()),
         "memory, estimated" + (" a rank" if machine.ranks.world > 1 else ""): ", ".join(
-            f"{name} {size / GIB:.2f} GiB" for name, size in estimate_memory(config, networks, machine).items()
+            f"{name} {size / GIB:.2f} GiB" for name, size in memory.items()
         ),
+        "prototype losses": str(prototypes),
         "global batch": f"{train.global_batch:,} images = {machine.share}",
         "steps": f"{train.steps:,}" + (f", going on after {start_step:,}" if start_step else ""),
         "images": f"{images:,} = {images / num_samples:.2f} passes over {num_samples:,}",
@@ -61,30 +65,26 @@ def count_parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def estimate_memory(config: Config, networks: StudentTeacher, machine: Machine) -> dict[str, int]:
+def estimate_memory(config: Config, networks: StudentTeacher, machine: Machine, backend: Backend) -> dict[str, int]:
     """Bytes on one rank by purpose; activations and logits are rough, the rest is exact.
 
-    Activations count what a block keeps for the backward pass, about 16 widths per token plus its feed-forward, and
-    the logits what the dense losses keep: student logits, their softmax and the targets, in fp32.
+    Activations count what a block keeps for the backward pass, about 16 widths per token plus its feed-forward;
+    prototype logits are a chunk, or all of them where the losses are dense.
     """
     student, teacher = count_parameters(networks.student), count_parameters(networks.teacher)
-    batch, precision = machine.share.micro_batch, machine.precision
+    batch, world = machine.share.micro_batch, machine.ranks.world
     shards = num_shards(machine.parallel, machine.ranks)
-    model, data, objective = config.model, config.data, config.objective
+    model, data = config.model, config.data
     patches_global = (data.global_size_px // model.patch_size_px) ** 2
     patches_local = (data.local_size_px // model.patch_size_px) ** 2
     tokens = batch * (2 * (patches_global + 1) + data.num_local_crops * (patches_local + 1))
-    masked = batch * patches_global * objective.mask_probability * sum(objective.mask_ratio)
-    prototypes = sum(round(objective.num_prototypes * fraction) for fraction in objective.nesting)
-    class_rows = batch * (2 + data.num_local_crops) * (objective.dino_weight > 0)
-    patch_rows = machine.share.accumulation * masked * (objective.ibot_weight > 0)
-    block = 30 * derived.width(model) * (4 if precision == "fp32" else 2)
+    block = 30 * derived.width(model) * (4 if machine.precision == "fp32" else 2)
     return {
         "weights": 4 * (student + teacher) // shards,
         "gradients": 4 * student // shards,
         "optimizer": 8 * student // shards,
         "activations": int(tokens * block * len(networks.student.backbone.blocks)),
-        "prototype logits": int(4 * prototypes * (3 * class_rows + 3 * patch_rows)),
+        "prototype logits": backend.logits_bytes(derived.dense_logits_bytes(config, micro_batch=batch, world=world)),
     }
 
 

@@ -13,7 +13,14 @@ from franca.errors import DivergedError, TooManyBadSamples
 from franca.objective.pretraining import Losses
 from franca.train.checkpoint import Progress
 from franca.train.clipping import Norms
-from franca.train.hooks import CountSamples, LimitBadSamples, LimitSkippedSteps, SaveCheckpoints, step_metrics
+from franca.train.hooks import (
+    CountSamples,
+    LimitBadSamples,
+    LimitSkippedSteps,
+    SaveCheckpoints,
+    skipped_by_reason,
+    step_metrics,
+)
 from franca.train.loop import StepEvent
 from franca.train.run_folder import RunFolder
 from franca.train.saver import Saver
@@ -54,6 +61,16 @@ def test_a_bad_sample_early_on_does_not_stop_a_run_unless_none_is_allowed() -> N
     LimitBadSamples(0.05)(event)
     with pytest.raises(TooManyBadSamples):
         LimitBadSamples(0)(event)
+
+
+def test_bad_samples_are_counted_by_reason_and_by_shard_or_folder() -> None:
+    event = event_of(Progress())
+    keys = ["00001.tar/a/b", "00001.tar/c", "cats/1.jpg", "cats/old/2.jpg", "alone.jpg"]
+    skipped = tuple(Skipped(key, "empty" if key < "b" else "damaged") for key in keys)
+    count = CountSamples()
+    count(replace(event, skipped=skipped * 2))
+    assert count.bad_places == {"00001.tar": 4, "cats": 4}
+    assert skipped_by_reason(event.progress.counts) == {"empty": 6, "damaged": 4}
 
 
 def test_steps_that_are_not_finite_stop_a_run_only_in_a_row() -> None:

@@ -141,6 +141,13 @@ def test_golden_curve(straight: Path) -> None:
     assert found == pytest.approx(golden, rel=1e-3)
 
 
+def test_the_golden_curve_in_chunks(tmp_path: Path) -> None:
+    _, output = run_tiny(tmp_path / "chunked", "performance.prototypes=chunked", "performance.prototype_chunk_mib=1")
+    golden = json.loads((Path(__file__).parent / "golden_tiny.json").read_text())
+    assert [line["loss/total"] for line in metrics_of(tmp_path / "chunked")] == pytest.approx(golden, rel=1e-3)
+    assert "chunked, 1 MiB of logits at a time; as asked" in output
+
+
 def test_bf16_learns_nearly_the_same(tmp_path: Path, straight: Path) -> None:
     run_tiny(tmp_path / "bf16", "performance.precision=bf16", "train.steps=20")
     found, expected = (metrics_of(folder)[-1]["loss/total"] for folder in (tmp_path / "bf16", straight))
@@ -179,6 +186,13 @@ def test_accumulation_gives_the_same_curve(tmp_path: Path, straight: Path) -> No
         run_tiny(tmp_path / name, f"performance.micro_batch={parts}", *options)
     for a, b in zip(metrics_of(tmp_path / "whole"), metrics_of(tmp_path / "parts"), strict=True):
         assert b["loss/total"] == pytest.approx(a["loss/total"], rel=1e-4)
+
+
+def test_colours_on_the_device_give_the_same_curve(tmp_path: Path) -> None:
+    for place in ("cpu", "device"):
+        run_tiny(tmp_path / place, f"performance.augment_on={place}", "train.steps=3")
+    for a, b in zip(metrics_of(tmp_path / "cpu"), metrics_of(tmp_path / "device"), strict=True):
+        assert b["loss/total"] == pytest.approx(a["loss/total"], rel=1e-6)
 
 
 def test_dry_run_prints_sizes_and_writes_nothing(tmp_path: Path) -> None:
