@@ -11,6 +11,7 @@ from torch.nn import Module as _Module
 try:
     from franca.models import hub as _hub
     from franca.models.registry import RELEASES as _RELEASES
+    from franca.models.releases import choices as _choices
 except ModuleNotFoundError as error:
     import franca
 
@@ -31,10 +32,13 @@ def _entry_point(name: str) -> _Callable[..., _Module]:
     entry_point.__name__ = entry_point.__qualname__ = name
     entry_point.__doc__ = f"""Load {name} in evaluation mode.
 
+    {_choices(name)}
+
     Args:
         pretrained: False draws random weights.
-        weights: an exported file, or a run folder, to load.
-        kwargs: arguments of the architecture to replace, such as ``num_registers=4``.
+        weights: one of the names above, a path or a URL; None takes the default.
+        kwargs: ``mean`` and ``std`` of the preprocessing; ``verbose=False`` for silence; arguments of the architecture
+            to replace, such as ``num_registers=4``.
     """
     return entry_point
 

@@ -18,6 +18,15 @@ for size in small base large; do
     done
 done
 
+# Prototype losses: a sweep with the dense form beside the others, then the paper's levels.
+for precision in fp32 bf16; do
+    "$python" -m benchmarks.prototypes --rows 1024,4096,16384 --prototypes 8192,32768,131072 --most-dense-gib 16 \
+        --backends dense,chunked,triton --compile --device cuda --precision "$precision" \
+        --json "$out/prototypes_$precision.json" --plot "$out/prototypes_$precision.png"
+    "$python" -m benchmarks.prototypes --paper --backends chunked,triton --compile --device cuda \
+        --precision "$precision" --json "$out/prototypes_paper_$precision.json"
+done
+
 code=0
 timeout --signal=TERM "$seconds" "$python" -m franca pretrain vits_photos "data.train=$train" "run.dir=$out/run" \
     model.depth=12 data.num_local_crops=8 train.global_batch=512 train.steps=10000 optim.warmup_steps=500 \

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Sequence
 
     from franca.models.vision_transformer import VisionTransformer
 
@@ -18,9 +19,14 @@ def load(
     *,
     pretrained: bool = True,
     weights: str | os.PathLike[str] | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    verbose: bool = True,
     **overrides: Any,
 ) -> VisionTransformer:
     """Load a backbone in evaluation mode; see `franca.models.hub.load`."""
     from franca.models import hub
 
-    return hub.load(name_or_path, pretrained=pretrained, weights=weights, **overrides)
+    return hub.load(
+        name_or_path, pretrained=pretrained, weights=weights, mean=mean, std=std, verbose=verbose, **overrides
+    )

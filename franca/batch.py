@@ -21,6 +21,11 @@ class Skipped:
     key: str
     reason: str
 
+    @property
+    def place(self) -> str:
+        """The shard it lies in, or the first folder of its path; empty where there is neither."""
+        return self.key.rpartition("/")[0].partition("/")[0]
+
 
 @dataclass(frozen=True)
 class Batch:

@@ -14,6 +14,8 @@ class FrancaError(ValueError):
     """Base of all errors that a user can cause."""
 
     exit_code = 2
+    met_on_rank: int | None = None
+    """The rank that met it, where all ranks raise it together: that one tells, the others only end."""
 
 
 class ConfigError(FrancaError):
@@ -36,5 +38,11 @@ class TooManyBadSamples(DataError):
 
 class DivergedError(FrancaError):
     """Many steps in a row had losses or gradients that are not finite; the run stopped."""
+
+    exit_code = 1
+
+
+class ExportError(FrancaError):
+    """An export cannot be read by the program that it is for, or computes something else there."""
 
     exit_code = 1

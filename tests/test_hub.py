@@ -13,6 +13,7 @@ import torch
 
 from franca.errors import CheckpointError
 from franca.models.registry import RELEASES
+from franca.models.releases import WEIGHTS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -49,6 +50,12 @@ again = torch.hub.load(folder, "franca_vitb14", source="local", weights="a.safet
 images = torch.ones(1, 3, 28, 42)
 assert torch.equal(model(images), again(images))
 assert torch.equal(model(images), franca.load("a.safetensors")(images))
+
+names = {name: name.replace("blocks.0.", "blocks.0.0.") for name in model.state_dict()}
+state = {f"backbone.{names[name]}": tensor for name, tensor in model.state_dict().items()}
+torch.save({"teacher": state | {"dino_head.mlp.weight": torch.ones(2)}}, "released.pth")
+theirs = torch.hub.load(folder, "franca_vitb14", source="local", weights="released.pth", **small)
+assert torch.equal(model(images), theirs(images))
 """
 
 CHECK = """
@@ -101,5 +108,7 @@ def test_hub_offers_the_names_and_nothing_else() -> None:
     offered = {name for name, value in vars(hubconf).items() if callable(value) and not name.startswith("_")}
     assert offered == set(RELEASES)
     assert all(name in getattr(hubconf, name).__doc__ for name in RELEASES)
+    for weights in WEIGHTS:
+        assert weights.name in getattr(hubconf, weights.model).__doc__
     with pytest.raises(CheckpointError, match="no public weights"):
-        hubconf.franca_vitb14()
+        hubconf.franca_vits14()

@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from franca.cli.output import check_writable
 from franca.config.recipes import parse_overrides
 from franca.data.sources import describe, open_source
 from franca.errors import ConfigError
@@ -117,25 +118,13 @@ def read_request(words: Sequence[str]) -> Request:
         raise ConfigError(f"{needed} missing: give class folders, tars with .cls, or synthetic")
     out = Path(os.path.expanduser(texts["out"])) if "out" in texts else None
     if out is not None:
-        _check_writable(out)
+        check_writable(out, "out")
     train, val = (
         # A list is read as YAML; any other text is a path as it stands, whatever YAML would make of it.
         overrides[role] if isinstance(overrides[role], list) else texts[role]
         for role in ("train", "val")
     )
     return Request(train, val, out, {key: value for key, value in overrides.items() if key not in RESERVED})
-
-
-def _check_writable(out: Path) -> None:
-    """Finds out now, not after an hour of features, that the report cannot be written."""
-    if out.is_dir():
-        raise ConfigError(f"out={out} is a folder; expected the name of a JSON file")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"out={out}: the folder {out.parent} cannot be made: {error.strerror}") from error
-    if not os.access(out.parent, os.W_OK):
-        raise ConfigError(f"out={out}: the folder {out.parent} cannot be written; choose another")
 
 
 def _show(report: Report, out: Path | None) -> None:

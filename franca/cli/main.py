@@ -11,6 +11,7 @@ from typing import NamedTuple, NoReturn
 
 from franca import __version__
 from franca.config.problems import did_you_mean
+from franca.distributed.ranks import rank_of
 from franca.errors import ConfigError, FrancaError
 
 INTERRUPTED = 130
@@ -30,7 +31,10 @@ class Command(NamedTuple):
 COMMANDS = {
     "pretrain": Command("franca.cli.pretrain", "train a backbone on images without labels"),
     "eval": Command("franca.cli.eval", "judge a backbone: k-NN, linear probe"),
+    "data": Command("franca.cli.data", "check, index, pack and preview images"),
     "demo": Command("franca.cli.demo", "pretrain, evaluate and report on drawn images, in minutes"),
+    "models": Command("franca.cli.models", "list the backbones that have a name, and their released weights"),
+    "export": Command("franca.cli.export", "write a backbone for timm, transformers, ONNX or torch, checked there"),
     "report": Command("franca.cli.report", "draw a run: curves, scores, pictures"),
     "submit": Command(
         "franca.cli.submit", "run any of these as a SLURM job, through every stop to its end", wraps=True
@@ -60,7 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except FrancaError as error:
-        print(f"error: {error}", file=sys.stderr)
+        if error.met_on_rank in (None, rank_of(os.environ)):  # else the rank that met it tells
+            print(f"{_speaker()}error: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -70,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:  # a path that may not be read or written, or a disk that failed, wherever it was met
-        print(f"error: {error.strerror or error}: {error.filename or ''}".rstrip(": "), file=sys.stderr)
+        print(f"{_speaker()}error: {error.strerror or error}: {error.filename or ''}".rstrip(": "), file=sys.stderr)
         return ConfigError.exit_code if isinstance(error, WRONG_PATH) else FAILED
 
 
@@ -113,6 +118,12 @@ def parse(name: str, words: Sequence[str]) -> argparse.Namespace:
 def no_such_command(name: str, known: Sequence[str]) -> ConfigError:
     """What to raise for a command that is none of ``known``."""
     return ConfigError(f"there is no command {name!r}{did_you_mean(name, known)}\nCommands: {', '.join(known)}.")
+
+
+def _speaker() -> str:
+    """Which rank speaks, where it is not the first: only that one is expected to."""
+    rank = rank_of(os.environ)
+    return f"rank {rank}: " if rank else ""
 
 
 def _help() -> str:

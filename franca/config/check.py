@@ -56,6 +56,16 @@ def _ranges_are_ordered(config: Config) -> Iterator[Problem]:
             yield Problem((key,), f"a crop cannot cover none of the image; found {values}")
 
 
+def _weights_fit(config: Config) -> Iterator[Problem]:
+    train, weights = config.data.train, config.data.weights
+    if weights is None:
+        return
+    num_sources = len(train) if isinstance(train, list) else 1
+    if len(weights) != num_sources or any(weight <= 0 for weight in weights):
+        text = f"expected a number above 0 for each of the {num_sources} items of data.train; found {weights}"
+        yield Problem(("data.weights", "data.train"), text)
+
+
 def _channels_are_three(config: Config) -> Iterator[Problem]:
     for key, values in {"data.mean": config.data.mean, "data.std": config.data.std}.items():
         if len(values) != 3:
@@ -134,6 +144,7 @@ def _is_whole(value: float) -> bool:
 _RULES: tuple[Callable[[Config], Iterator[Problem]], ...] = (
     _crops_fit_patches,
     _ranges_are_ordered,
+    _weights_fit,
     _channels_are_three,
     _heads_divide_width,
     _nesting_is_whole,

@@ -27,3 +27,33 @@ def koleo_group_size(config: Config) -> int:
     batch = config.train.global_batch
     largest = max(size for size in range(1, min(batch, 32) + 1) if batch % size == 0)
     return config.objective.koleo_group_size or largest
+
+
+def prototype_rows(config: Config, *, micro_batch: int, world: int) -> dict[str, tuple[float, float]]:
+    """Per clustering loss with a weight: a rank's teacher rows of a global batch and student rows of a micro-batch.
+
+    Masked patches are those of the mean mask ratio.
+    """
+    data, objective = config.data, config.objective
+    patches = (data.global_size_px // config.model.patch_size_px) ** 2
+    masked = patches * objective.mask_probability * sum(objective.mask_ratio)  # of an image, which has two crops
+    per_image = {"dino": (2.0, 2.0 + data.num_local_crops), "ibot": (masked, masked)}
+    weights = {"dino": objective.dino_weight, "ibot": objective.ibot_weight}
+    return {
+        name: (teacher * config.train.global_batch / world, student * micro_batch)
+        for name, (teacher, student) in per_image.items()
+        if weights[name] > 0
+    }
+
+
+def dense_logits_bytes(config: Config, *, micro_batch: int, world: int) -> int:
+    """What the dense prototype losses of a rank hold at most, in fp32, three matrices a level.
+
+    Sinkhorn-Knopp goes level by level over the rows of the global batch and needs the logits and two matrices of their
+    size; the student's logits, targets and exponentials of all levels wait together for the backward pass.
+    """
+    rows = prototype_rows(config, micro_batch=micro_batch, world=world).values()
+    widest = config.objective.num_prototypes
+    assign = max((teacher * widest for teacher, _ in rows), default=0)
+    losses = sum(student * widest * sum(config.objective.nesting) for _, student in rows)
+    return int(3 * 4 * max(assign, losses))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -19,6 +20,8 @@ from franca.config.build import build, text_keys
 from franca.config.problems import Problem, did_you_mean, raise_for
 from franca.config.schema import RESULT_GROUPS, Config
 from franca.errors import ConfigError
+
+_COMMA_OUTSIDE_BRACES = re.compile(r",(?![^{}]*\})")
 
 
 def load_recipe(name_or_path: str, overrides: Sequence[str] = (), *, need_data: bool = True) -> Config:
@@ -127,6 +130,8 @@ def _read(path: Path) -> dict[str, Any]:
 def _parse_text(text: str) -> Any:
     """A path or name as it stands, but for ``null`` and lists in square brackets."""
     parsed = _parse_value(text)
+    if isinstance(parsed, str) and text.startswith("[") and text.endswith("]"):  # YAML stumbles over {0..9} in a list
+        return [item.strip().strip("'\"") for item in _COMMA_OUTSIDE_BRACES.split(text[1:-1])]
     return parsed if parsed is None or isinstance(parsed, list) else text
 
 

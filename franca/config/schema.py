@@ -54,14 +54,18 @@ class DataConfig:
     """Where images come from, in which order, and how they are cropped."""
 
     train: str | list[str] | None = None
-    """A folder, tars (path, glob, {a..b} brace, list, @file) or ``synthetic``. Required."""
-    kind: str = option("auto", choices=("auto", "folder", "tar", "synthetic"))
+    """A folder, tars (path, glob, {a..b} brace, address, list, @file), ``module:callable`` or ``synthetic``; with
+    ``weights`` a list of several of these. Required."""
+    weights: list[float] | None = None
+    """Mixes the items of ``train``: one number above 0 for each, its share of the images seen; only proportions
+    matter."""
+    kind: str = option("auto", choices=("auto", "folder", "tar", "synthetic", "custom"))
     """What ``train`` is; ``auto`` recognises it from the path and prints what it found."""
     max_bad_fraction: float = option(0.05, low=0, high=1)
     """Stop when more than this share of the samples read is unreadable."""
     order: str = option("auto", choices=("auto", "full", "lanes"))
     """``full`` is one permutation of all samples; ``lanes`` keeps reading nearly sequential; ``auto`` takes
-    ``full`` up to four million samples."""
+    ``full`` up to four million samples, unless they must be fetched from elsewhere."""
     num_lanes: int = option(64, low=1)
     """Lanes that the permuted shards are cut into, when the order is ``lanes``."""
     window: int = option(8192, low=1)
@@ -272,15 +276,35 @@ class PerformanceConfig:
     """Precision of matrix products; weights stay fp32. ``auto`` is bf16 where the device multiplies it
     natively."""
     parallel: str = option("auto", choices=("auto", "none", "ddp", "fsdp", "hsdp"))
-    """How the model is spread over ranks."""
+    """How the model is spread over ranks: ``ddp`` replicates it, ``fsdp`` cuts it into one shard a rank, ``hsdp``
+    cuts it within each machine; ``auto`` is ``none`` for one rank, else ``ddp`` for what is small and ``fsdp``."""
     workers: int | None = option(None, low=0)
     """Data worker processes; None takes one less than the cores, at most 8; 0 loads in the main process."""
+    augment_on: str = option("cpu", choices=("cpu", "device"))
+    """Where crops get their colours and are normalised: ``cpu`` is in the data workers; ``device`` leaves it to the
+    device and halves the work of the workers."""
     micro_batch: int | None = option(None, low=1)
-    """Images per forward and backward; it divides the global batch. None takes the whole global batch."""
+    """Images per forward and backward of a rank; with the number of ranks it divides the global batch. None takes
+    the rank's whole share."""
+    cache_dir: str | None = None
+    """Folder for copies of shards that lie elsewhere; None is ``shards`` in ``$FRANCA_CACHE``, by default
+    ``~/.cache/franca``."""
+    cache_gib: float = option(100.0, low=0)
+    """Most that these copies take up, in GiB; what was not used for longest is dropped."""
+    remote_timeout_seconds: float = option(30.0, low=0.1)
+    """How long a server may say nothing before a shard is asked for again."""
+    remote_retries: int = option(4, low=0)
+    """How often a shard is asked for again, after pauses that grow; then its samples count as bad."""
     compile: bool = False
-    """Compile each block with torch.compile."""
+    """Compile each block, and what chunked prototype losses do to a chunk, with torch.compile."""
     attention: str = option("auto", choices=("auto", "sdpa", "plain"))
     """Attention kernel; ``auto`` takes the one that is fast on the device."""
+    prototypes: str = option("auto", choices=("auto", "dense", "chunked", "triton", "probe"))
+    """How prototype losses are computed: ``dense`` holds the logits; ``chunked`` computes them a chunk at a time;
+    ``triton`` is chunked with a fused kernel, for CUDA. ``auto`` is dense where that takes no more than a chunk,
+    chunked elsewhere; ``probe`` times chunked and triton at the start and takes the faster."""
+    prototype_chunk_mib: int | None = option(None, low=1)
+    """MiB that a chunk of logits may take, with its copies. None takes 64 on the CPU, 512 elsewhere."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,9 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from franca.config.schema import DataConfig
-from franca.data.color import ColorDraw, ColorRecipe, recolor
+from franca.data.color import ColorDraw, ColorRecipe
+from franca.data.decode import REDUCTIONS, Picture
+from franca.data.finish import finish
 from franca.data.randomness import Ints, Stream, derive_key, generator
 
 Draws: TypeAlias = NDArray[np.float64]
@@ -39,21 +41,22 @@ class View:
 class MultiCrop:
     """Cuts the views of images; what happens at a position depends on the seed and the position alone.
 
+    Cutting gives bytes, on the CPU; finishing them gives normalised floats, on the CPU or on the device.
+
     Args:
         config: Sizes, scales and probabilities.
         seed: Which crops.
 
     Source: DINOv2's augmentation, as Franca section 1 uses it. Different here: blur has the probabilities that were
-        meant, unless ``config.blur`` is ``inverted``.
+        meant, unless ``config.blur`` is ``inverted``; and a large JPEG is decoded at a half, a quarter or an eighth of
+        its size where no view needs more pixels.
     """
 
     def __init__(self, config: DataConfig, *, seed: int) -> None:
-        views = _views(config)
-        self._global_views, self._local_views = views[:2], views[2:]
+        self._views = _views(config)
         self._sizes_px = (config.global_size_px, config.local_size_px)
         self._flip = config.flip
-        self._mean = torch.tensor(config.mean)[:, None, None]
-        self._std = torch.tensor(config.std)[:, None, None]
+        self._mean, self._std = config.mean, config.std
         self._seed = seed
 
     def __call__(self, images: Iterable[Tensor], positions: Ints) -> tuple[Tensor, Tensor]:
@@ -66,32 +69,73 @@ class MultiCrop:
         Returns:
             Global crops [2 * B, 3, S, S] and V local crops [V * B, 3, s, s], float32, normalised, view by view.
         """
-        views = (*self._global_views, *self._local_views)
+        draws = self.draws(positions)
+        large, small = self.cut(map(Picture.whole, images), draws)
+        return self.finish(large, small, draws)
+
+    def draws(self, positions: Ints) -> Draws:
+        """All that is random at B positions: uniform numbers in [0, 1), [2 + V, B, …]."""
         keys = derive_key(self._seed, Stream.CROPS, positions)
-        draws = np.stack([generator(key).random((len(views), _NUM_DRAWS)) for key in keys], axis=1)  # [2+V, B, draws]
-        num_images = len(positions)
+        return np.stack([generator(key).random((len(self._views), _NUM_DRAWS)) for key in keys], axis=1)
+
+    def reduction(self, height: int, width: int, draws: Draws) -> int:
+        """How many times smaller an image may be decoded such that every view still has a pixel for each of its own.
+
+        Args:
+            height: Of the image, in pixels.
+            width: Of the image, in pixels.
+            draws: [2 + V, …], those of the image's position.
+        """
+        spare = math.inf
+        for view, numbers in zip(self._views, draws, strict=True):
+            spare = min(spare, min(crop_box(height, width, view.scale, numbers[:_FLIP].tolist())[2:]) / view.size_px)
+        return max((factor for factor in REDUCTIONS if factor <= spare), default=1)
+
+    def cut(self, pictures: Iterable[Picture], draws: Draws) -> tuple[Tensor, Tensor]:
+        """Cut, resize and flip.
+
+        Args:
+            pictures: B pictures, taken one at a time.
+            draws: [2 + V, B, …].
+
+        Returns:
+            Global crops [2, B, 3, S, S] and local crops [V, B, 3, s, s], uint8.
+        """
+        num_images = draws.shape[1]
         size, local_size = self._sizes_px
         large = torch.empty(2, num_images, 3, size, size, dtype=torch.uint8)
-        small = torch.empty(len(views) - 2, num_images, 3, local_size, local_size, dtype=torch.uint8)
+        small = torch.empty(len(self._views) - 2, num_images, 3, local_size, local_size, dtype=torch.uint8)
         crops = (*large, *small)  # per view [B, 3, size, size]
-        for index, image in enumerate(images):
-            # Resizing is twice as fast on pixels whose three channels lie side by side.
-            image = image[None].contiguous(memory_format=torch.channels_last)
-            for view, crop, draw in zip(views, crops, draws[:, index], strict=True):
-                crop[index] = _cut(image, view, draw)
-        return (
-            self._finish(large, self._global_views, draws[:2]),
-            self._finish(small, self._local_views, draws[2:]),
-        )
+        for index, picture in enumerate(pictures):
+            for view, crop, numbers in zip(self._views, crops, draws[:, index], strict=True):
+                resized = _cut(picture, view, numbers)
+                crop[index] = resized.flip(-1) if numbers[_FLIP] < self._flip else resized
+        return large, small
 
-    def _finish(self, pixels: Tensor, views: Sequence[View], draws: Draws) -> Tensor:
-        """Flip, recolour and normalise views of one size: [v, B, 3, S, S] uint8 -> [v * B, 3, S, S] float32."""
-        flipped = torch.from_numpy(draws[..., _FLIP] < self._flip)  # [v, B]
-        pixels[flipped] = pixels[flipped].flip(-1)
-        crops = pixels.float().div_(255)
-        for view, view_crops, view_draws in zip(views, crops, draws, strict=True):
-            recolor(view_crops, view_draws[:, _COLORS:], view.colors)
-        return crops.sub_(self._mean).div_(self._std).flatten(0, 1)
+    def finish(self, large: Tensor, small: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+        """Recolour and normalise cut crops on the device they are on.
+
+        Args:
+            large: [2, B, 3, S, S] uint8.
+            small: [V, B, 3, s, s] uint8.
+            draws: [2 + V, B, …], those that the crops were cut with.
+
+        Returns:
+            [2 * B, 3, S, S] and [V * B, 3, s, s], float32.
+        """
+        large_out, small_out = (torch.empty(crops.shape, device=crops.device) for crops in (large, small))
+        # Views 0 and 1 have colours of their own, all others share theirs.
+        for first, pixels, out in ((0, large[:1], large_out[:1]), (1, large[1:], large_out[1:]), (2, small, small_out)):
+            if len(pixels):
+                finish(
+                    pixels.flatten(0, 1),
+                    draws[first : first + len(pixels), :, _COLORS:].reshape(-1, len(ColorDraw)),
+                    self._views[first].colors,
+                    mean=self._mean,
+                    std=self._std,
+                    out=out.flatten(0, 1),
+                )
+        return large_out.flatten(0, 1), small_out.flatten(0, 1)
 
 
 def crop_box(height: int, width: int, scale: tuple[float, float], draws: Sequence[float]) -> tuple[int, int, int, int]:
@@ -120,11 +164,22 @@ def crop_box(height: int, width: int, scale: tuple[float, float], draws: Sequenc
     return (height - box_height) // 2, (width - box_width) // 2, box_height, box_width
 
 
-def _cut(image: Tensor, view: View, draws: Draws) -> Tensor:
-    """One crop [3, S, S] uint8 of an image [1, 3, H, W] uint8."""
-    top, left, height, width = crop_box(image.shape[2], image.shape[3], view.scale, draws[:_FLIP].tolist())
-    box = image[:, :, top : top + height, left : left + width]
+def _cut(picture: Picture, view: View, draws: Draws) -> Tensor:
+    """One crop [3, S, S] uint8 of a picture."""
+    top, left, height, width = crop_box(picture.height, picture.width, view.scale, draws[:_FLIP].tolist())
+    rows = _reduced(top, height, picture.height, picture.pixels.shape[1])
+    columns = _reduced(left, width, picture.width, picture.pixels.shape[2])
+    # Resizing is twice as fast on pixels whose three channels lie side by side, and a third faster on a copy.
+    box = picture.pixels[None, :, rows, columns].contiguous(memory_format=torch.channels_last)
     return interpolate(box, size=(view.size_px, view.size_px), mode="bicubic", antialias=True)[0]
+
+
+def _reduced(start: int, length: int, full: int, decoded: int) -> slice:
+    """Where a stretch of pixels of the full image lies in one decoded smaller, to the nearest pixel."""
+    if decoded == full:
+        return slice(start, start + length)
+    first = min(round(start * decoded / full), decoded - 1)
+    return slice(first, max(first + 1, round((start + length) * decoded / full)))
 
 
 def _views(config: DataConfig) -> tuple[View, ...]:

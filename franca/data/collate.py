@@ -4,23 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from franca.batch import Batch, Skipped
 from franca.config import derived
 from franca.config.schema import Config
-from franca.data.augment import MultiCrop
+from franca.data.augment import Draws, MultiCrop
+from franca.data.decode import Picture, decode_reduced
 from franca.data.masking import MaskPlan
-from franca.data.plan import SamplePlan
+from franca.data.mixture import make_plan
+from franca.data.plan import Plan
 from franca.data.randomness import Ints, Stream, derive_key
-from franca.data.sample import BadSample, Source
+from franca.data.sample import BadSample, EncodedSource, Source
 from franca.errors import TooManyBadSamples
 
 ATTEMPTS = 16  # samples read for one position before the source is given up
+
+
+@dataclass(frozen=True)
+class CutBatch:
+    """A micro-batch whose crops are cut and wait for their colours: bytes, a quarter of what floats take."""
+
+    batch: Batch  # global_crops [2*B, 3, H, W] and local_crops [V*B, 3, H', W'] uint8
+    draws: Draws  # [2 + V, B, …]
+
+    def pin_memory(self) -> CutBatch:
+        """The same in pinned memory; the data loader looks for this name."""
+        return CutBatch(self.batch.pin_memory(), self.draws)
 
 
 class PretrainingData(Dataset[Batch]):
@@ -36,7 +51,7 @@ class PretrainingData(Dataset[Batch]):
     """
 
     def __init__(
-        self, source: Source, plan: SamplePlan, crops: MultiCrop, masks: MaskPlan, *, micro_batch: int, seed: int
+        self, source: Source, plan: Plan, crops: MultiCrop, masks: MaskPlan, *, micro_batch: int, seed: int
     ) -> None:
         self._source, self._plan, self._crops, self._masks = source, plan, crops, masks
         self._micro_batch, self._seed = micro_batch, seed
@@ -45,7 +60,7 @@ class PretrainingData(Dataset[Batch]):
     def from_config(cls, source: Source, config: Config) -> PretrainingData:
         """The micro-batches that a recipe describes."""
         data, objective, seed = config.data, config.objective, config.train.seed
-        plan = SamplePlan(source.group_sizes, seed=seed, order=data.order, num_lanes=data.num_lanes, window=data.window)
+        plan = make_plan(source, seed=seed, order=data.order, num_lanes=data.num_lanes, window=data.window)
         side = data.global_size_px // config.model.patch_size_px
         masks = MaskPlan(
             grid=(side, side),
@@ -60,6 +75,11 @@ class PretrainingData(Dataset[Batch]):
         return cls(source, plan, MultiCrop(data, seed=seed), masks, micro_batch=micro_batch, seed=seed)
 
     @property
+    def kind(self) -> str:
+        """Kind of the source."""
+        return self._source.kind
+
+    @property
     def num_samples(self) -> int:
         """Samples in the source: the length of one pass."""
         return self._plan.num_samples
@@ -70,15 +90,24 @@ class PretrainingData(Dataset[Batch]):
         Raises:
             TooManyBadSamples: A position and all its replacements are unreadable.
         """
+        return self.finish(self.cut(index), torch.device("cpu"))
+
+    def cut(self, index: int) -> CutBatch:
+        """Micro-batch ``index`` as far as it is made of bytes: images read, decoded, cropped and flipped.
+
+        Raises:
+            TooManyBadSamples: A position and all its replacements are unreadable.
+        """
         positions = index * self._micro_batch + np.arange(self._micro_batch)
         samples = self._plan.samples(positions)
+        draws = self._crops.draws(positions)
         skipped: list[Skipped] = []
         with _one_thread():
-            global_crops, local_crops = self._crops(self._images(positions, samples, skipped), positions)
+            large, small = self._crops.cut(self._pictures(positions, samples, draws, skipped), draws)
         masks = self._masks.masks(positions)  # [2*B, N]
-        return Batch(
-            global_crops=global_crops,
-            local_crops=local_crops,
+        batch = Batch(
+            global_crops=large.flatten(0, 1),
+            local_crops=small.flatten(0, 1),
             masks=torch.from_numpy(masks),
             masked_rows=torch.from_numpy(np.flatnonzero(masks)),
             positions=torch.from_numpy(positions),
@@ -87,17 +116,26 @@ class PretrainingData(Dataset[Batch]):
             seed=int(derive_key(self._seed, Stream.STUDENT, positions[0]) >> np.uint64(1)),  # fits an int64
             skipped=tuple(skipped),
         )
+        return CutBatch(batch, draws)
 
-    def _images(self, positions: Ints, samples: Ints, skipped: list[Skipped]) -> Iterator[Tensor]:
+    def finish(self, cut: CutBatch, device: torch.device) -> Batch:
+        """The batch that a step sees, on ``device``, which does the colours and the normalisation."""
+        batch = cut.batch.to(device)
+        large, small = (crops.unflatten(0, (-1, batch.num_images)) for crops in (batch.global_crops, batch.local_crops))
+        with _one_thread():
+            global_crops, local_crops = self._crops.finish(large, small, cut.draws)
+        return replace(batch, global_crops=global_crops, local_crops=local_crops)
+
+    def _pictures(self, positions: Ints, samples: Ints, draws: Draws, skipped: list[Skipped]) -> Iterator[Picture]:
         """Read one image a position; note in ``samples`` what was used, and in ``skipped`` what could not be."""
         for index, position in enumerate(positions.tolist()):
-            samples[index], image = self._read(position, int(samples[index]), skipped)
-            yield image
+            samples[index], picture = self._read(position, int(samples[index]), draws[:, index], skipped)
+            yield picture
 
-    def _read(self, position: int, sample: int, skipped: list[Skipped]) -> tuple[int, Tensor]:
+    def _read(self, position: int, sample: int, draws: Draws, skipped: list[Skipped]) -> tuple[int, Picture]:
         for attempt in range(ATTEMPTS):
             try:
-                return sample, self._source.read(sample).image
+                return sample, self._picture(sample, draws)
             except BadSample as bad:
                 skipped.append(Skipped(bad.key, bad.reason))
                 sample = self._plan.replacement(position, attempt)
@@ -106,6 +144,13 @@ class PretrainingData(Dataset[Batch]):
             f"{self._source.location}: {ATTEMPTS} samples in a row are unreadable, the last of them {names}. "
             "Check that these are images."
         )
+
+    def _picture(self, sample: int, draws: Draws) -> Picture:
+        """A sample, decoded no larger than its crops need where the source gives files."""
+        if not isinstance(self._source, EncodedSource):
+            return Picture.whole(self._source.read(sample).image)
+        file = self._source.read_encoded(sample)
+        return decode_reduced(file.data, file.key, partial(self._crops.reduction, draws=draws))
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from franca.data.decode import EXTENSIONS, UNREADABLE, decode
 from franca.data.packed import PackedStrings
-from franca.data.sample import BadSample, Sample
+from franca.data.sample import BadSample, Encoded, Sample
 from franca.errors import DataError
 
 
@@ -47,15 +48,25 @@ class FolderSource:
     def __len__(self) -> int:
         return len(self._files)
 
+    @property
+    def fingerprint(self) -> str:
+        """A hash of all names in their order."""
+        return hashlib.sha256(self._files.ends.tobytes() + self._files.characters.tobytes()).hexdigest()
+
     def read(self, index: int) -> Sample:
         """Reads and decodes one image; its key is the path below the folder."""
+        file = self.read_encoded(index)
+        return Sample(file.key, decode(file.data, file.key), file.label)
+
+    def read_encoded(self, index: int) -> Encoded:
+        """Reads one image file."""
         key = self._files[index]
         try:
             data = Path(self.location, key).read_bytes()
         except OSError as error:
             raise BadSample(key, UNREADABLE) from error
         label = None if self._labels is None else int(self._labels[index])
-        return Sample(key, decode(data, key), label)
+        return Encoded(key, data, label)
 
 
 def files_below(root: Path) -> Iterator[str]:

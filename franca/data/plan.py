@@ -6,6 +6,7 @@ Position p of the plan lies in pass ``p // n`` over the n samples, and each pass
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,6 +17,22 @@ from franca.errors import ConfigError, DataError
 
 FULL_ORDER_LIMIT = 4_000_000
 ORDERS = ("auto", "full", "lanes")
+
+
+class Plan(Protocol):
+    """Which sample comes at each position."""
+
+    @property
+    def num_samples(self) -> int:
+        """Samples there are."""
+
+    def samples(self, positions: ArrayLike) -> Ints:
+        """The sample at each of the positions [B]."""
+        ...
+
+    def replacement(self, position: int, attempt: int) -> int:
+        """The sample to take where the one at ``position`` cannot be read; ``attempt`` counts from 0."""
+        ...
 
 
 class SamplePlan:
@@ -71,12 +88,15 @@ class SamplePlan:
         return places
 
     def replacement(self, position: int, attempt: int) -> int:
-        """The sample to take where the one at ``position`` cannot be read: one of the next window of the same lane.
+        """The sample to take where the one at ``position`` cannot be read: one of the next window of any lane.
 
-        That part of the data is being read anyway. ``attempt`` counts from 0.
+        That part of the data is being read anyway, and does not lie in the same shard, which may be bad as a whole.
+        ``attempt`` counts from 0; after the first two, more and more windows are taken in.
         """
-        ahead = 1 + attempt + int(derive_key(self._seed, Stream.REPLACEMENT, position, attempt)) % self._window
-        return int(self.samples([position + ahead * self.num_lanes])[0])
+        key = int(derive_key(self._seed, Stream.REPLACEMENT, position, attempt))
+        ahead = 1 + attempt + key % (self._window << max(0, attempt - 1))
+        lane = (key >> 32) % self.num_lanes
+        return int(self.samples([position + ahead * self.num_lanes + lane])[0])
 
     def _places(self, passes: Ints, offsets: Ints) -> Ints:
         """Where in the row of shards each offset of a pass reads: its lane, shuffled within its window."""

@@ -32,6 +32,7 @@ class Stream(IntEnum):
     MASK = 7
     CROPS = 8
     STUDENT = 9
+    MIXTURE = 10
 
 
 def mix(words: Keys) -> Keys:

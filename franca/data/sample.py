@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -16,6 +16,19 @@ class Sample:
     image: Tensor  # [3, H, W] uint8, RGB
     label: int | None = None  # index into the source's class_names
     mask: Tensor | None = None  # [H, W] uint8, 255 = ignore
+    caption: str | None = None  # where asked for
+    json: Any = None  # what is written about it, where asked for
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """The file of an image as its source holds it, not yet decoded."""
+
+    key: str  # names the sample within its source
+    data: bytes
+    label: int | None = None  # index into the source's class_names
+    caption: str | None = None  # where asked for
+    json: Any = None  # what is written about it, where asked for
 
 
 class BadSample(Exception):
@@ -23,7 +36,7 @@ class BadSample(Exception):
 
     Args:
         key: Names the sample within its source.
-        reason: A short slug, one of the constants of `franca.data.decode`, by which bad samples are counted.
+        reason: A short slug such as ``truncated``, by which bad samples are counted.
     """
 
     def __init__(self, key: str, reason: str) -> None:
@@ -40,7 +53,7 @@ class Source(Protocol):
 
     @property
     def kind(self) -> str:
-        """``folder``, ``tar`` or ``synthetic``."""
+        """``folder``, ``tar``, ``synthetic``, ``custom`` or ``mixture``."""
 
     @property
     def location(self) -> str:
@@ -61,5 +74,18 @@ class Source(Protocol):
 
         Raises:
             BadSample: This one cannot be read.
+        """
+        ...
+
+
+@runtime_checkable
+class EncodedSource(Source, Protocol):
+    """A source whose images are files; others draw or compute them."""
+
+    def read_encoded(self, index: int) -> Encoded:
+        """The file of the sample at ``index``.
+
+        Raises:
+            BadSample: Its bytes cannot be had; whether they hold an image is not looked at.
         """
         ...

@@ -1,4 +1,4 @@
-"""From what the user wrote to a list of tar files."""
+"""From what the user wrote to a list of tar files, on this machine or elsewhere."""
 
 from __future__ import annotations
 
@@ -9,39 +9,63 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 from franca.data.folder import files_below
+from franca.data.openers import is_remote, remote_glob
 from franca.errors import DataError
+
+Shard: TypeAlias = Path | str
+"""A tar on this machine, or the address of one elsewhere."""
 
 _logger = logging.getLogger(__name__)
 _BRACE = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 
 
-def shard_paths(location: str | Sequence[str]) -> list[Path]:
+def shard_list(location: str | Sequence[str]) -> list[Shard]:
     """Lists the tar files that a location names, in the order written; a glob or a folder in sorted order.
 
     Args:
-        location: A tar, a folder of tars, a glob, a pattern with ``{00000..00019}`` or ``{a,b}``, ``@file``
-            with one of these a line (paths in it start from its own folder), or a list of these.
+        location: A tar, a folder of tars, a glob, a pattern with ``{00000..00019}`` or ``{a,b}``, an address
+            (``https://…``, ``s3://…``, ``pipe:COMMAND``), ``@file`` with one of these a line (paths in it start from
+            its own folder), or a list of these.
 
     Raises:
-        DataError: A path does not exist, or nothing matches.
+        DataError: A path does not exist, or nothing matches. Of several in a list, one that is missing is kept, so that
+            it can be counted.
     """
     if not isinstance(location, str):
-        return [path for item in location for path in shard_paths(item)]
-    path = Path(os.path.expanduser(location))
+        return _several(list(location))
+    if is_remote(location):
+        return [address for item in expand_braces(location) for address in remote_glob(item)]
+    path = Path(os.path.expanduser(location.removeprefix("file://")))
     if path.is_dir():
-        return _in_folder(path)
-    if path.exists():  # first of all, so that a file may have brackets in its name
+        return [*_in_folder(path)]
+    if path.exists():  # before all else, so that a file may have brackets in its name
         return [path]
     if location.startswith("@"):
         return _in_list(Path(os.path.expanduser(location[1:])))
     if _BRACE.search(location):
-        return _in_braces(str(path))
+        return [*_in_braces(str(path))]
     if glob.has_magic(location):
-        return _in_glob(str(path))
-    raise DataError(f"{path} does not exist. Expected a folder, a tar, a glob, a {{a..b}} pattern or @file.")
+        return [*_in_glob(str(path))]
+    raise DataError(
+        f"{path} does not exist. Expected a folder, a tar, a glob, a {{a..b}} pattern, an address or @file."
+    )
+
+
+def shard_paths(location: str | Sequence[str]) -> list[Path]:
+    """The same for what must lie on this machine.
+
+    Raises:
+        DataError: As `shard_list`; or one of them is an address.
+    """
+    shards = shard_list(location)
+    addresses = [shard for shard in shards if isinstance(shard, str)]
+    if addresses:
+        raise DataError(f"{addresses[0]} is an address. Expected a path: copy the data to a disk first.")
+    return [shard for shard in shards if isinstance(shard, Path)]
 
 
 def expand_braces(pattern: str) -> list[str]:
@@ -64,6 +88,23 @@ def _choices(body: str, pattern: str) -> list[str]:
     return [str(number).zfill(width) for number in range(int(first), int(last) + 1)]
 
 
+def _several(items: list[str]) -> list[Shard]:
+    """The shards of a list; a plain path that does not exist stays in it as long as another one exists."""
+    found: list[Shard] = []
+    missing: list[DataError] = []
+    for item in items:
+        try:
+            found += shard_list(item)
+        except DataError as error:
+            if item.startswith("@") or _BRACE.search(item) or glob.has_magic(item):
+                raise
+            missing.append(error)
+            found.append(Path(os.path.expanduser(item)))
+    if missing and len(missing) == len(items):
+        raise missing[0]
+    return found
+
+
 def _in_folder(folder: Path) -> list[Path]:
     tars = [folder / file for file in files_below(folder) if file.endswith(".tar")]
     if not tars:
@@ -71,7 +112,7 @@ def _in_folder(folder: Path) -> list[Path]:
     return tars
 
 
-def _in_list(file: Path) -> list[Path]:
+def _in_list(file: Path) -> list[Shard]:
     try:
         lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
@@ -79,7 +120,7 @@ def _in_list(file: Path) -> list[Path]:
     items = [line for line in lines if line and not line.startswith("#")]
     if not items:
         raise DataError(f"The list {file} names no tar. Expected one a line.")
-    return [path for item in items for path in shard_paths(str(file.parent / Path(os.path.expanduser(item))))]
+    return _several([item if is_remote(item) else str(file.parent / Path(os.path.expanduser(item))) for item in items])
 
 
 def _in_glob(pattern: str) -> list[Path]:

@@ -1,14 +1,36 @@
-"""Which samples a tar shard holds, and where: found once, so that any one can be read on its own."""
+"""Which samples a tar shard holds, and where: found once, kept in a file, so that any one can be read on its own.
+
+The index of ``00000.tar`` is ``00000.tar.index`` beside it or, where that folder cannot be written, a file in
+`franca.data.cache_folder`. It takes about 70 bytes a sample, is mapped to memory, so that processes share it, and is
+made again when the tar has another size or time.
+"""
 
 from __future__ import annotations
 
-import tarfile
+import hashlib
+import logging
+import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from typing import IO
 
+import numpy as np
+from numpy.typing import NDArray
+
+from franca.data.cache_folder import cache_folder, lock
 from franca.data.decode import EXTENSIONS
+from franca.data.index_file import Arrays, read_arrays, read_header, write_arrays
+from franca.data.packed import PackedStrings
+from franca.data.tar_members import Member, read_members
 from franca.errors import DataError
+
+_logger = logging.getLogger(__name__)
+
+IMAGE, LABEL, CAPTION, JSON = "image", "label", "caption", "json"
+PARTS = {".cls": LABEL, ".txt": CAPTION, ".json": JSON} | dict.fromkeys(EXTENSIONS, IMAGE)
+_READ_AHEAD = 1 << 13  # bytes; the small files between two images come with one read
 
 
 @dataclass(frozen=True)
@@ -30,70 +52,150 @@ class Entry:
 
 @dataclass(frozen=True)
 class ShardIndex:
-    """The samples of one shard, in order, and what is wrong with the file, if anything."""
+    """The samples of one shard in order, and what is wrong with the file, if anything."""
 
-    entries: list[Entry]
+    keys: PackedStrings
+    spans: dict[str, NDArray[np.int64]]  # per part [n, 2]: offset and size, size -1 where a sample has no such part
     damage: str | None
+    num_ignored: int  # files that belong to no sample, or are of a kind that samples do not have
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @property
+    def num_samples(self) -> int:
+        """Samples, and one more for damage: it is counted as a sample that cannot be read."""
+        return len(self) + (self.damage is not None)
+
+    def span(self, part: str, number: int) -> Span | None:
+        """Where a part of a sample lies, or None if the sample has none."""
+        if part not in self.spans:
+            return None
+        offset, size = self.spans[part][number].tolist()
+        return None if size < 0 else Span(offset, size)
+
+    @property
+    def entries(self) -> list[Entry]:
+        """All samples as objects; for shards that are not huge."""
+        images = (self.span(IMAGE, number) for number in range(len(self)))
+        return [
+            Entry(self.keys[number], image, self.span(LABEL, number)) for number, image in enumerate(images) if image
+        ]
 
 
 def index_shard(path: Path) -> ShardIndex:
     """Lists the samples of a tar; of one that is cut off, those before the cut.
 
-    Members belong to one sample while they follow each other and share their name up to its first dot. Files
-    that are neither image nor label are passed over.
+    Members belong to one sample while they follow each other and share their name up to its first dot. The list is
+    taken from the index file where that is up to date; otherwise it is made and kept.
 
     Raises:
         DataError: The file cannot be opened, or is compressed.
     """
+    stamp = _stamp(path)
+    if (index := _cached(path, stamp)) is not None:
+        return index
     try:
-        with path.open("rb") as file:
-            compressed = file.read(2) == b"\x1f\x8b"
-        size = path.stat().st_size
+        with path.open("rb", buffering=_READ_AHEAD) as file:
+            lock(file)  # other processes need not make the same index
+            if (index := _cached(path, stamp)) is not None:  # another process made it meanwhile
+                return index
+            index = _scan(file, path, stamp[0])
+            return _keep(index, path, stamp)
+    except OSError as error:
+        raise DataError(f"Cannot read {path}: {error.strerror}.") from error
+
+
+def cached_count(path: Path) -> int | None:
+    """Samples of a tar as its index file says, damage included; None where there is no index that is up to date.
+
+    Raises:
+        DataError: There is no tar.
+    """
+    stamp = _stamp(path)
+    for place in index_places(path):
+        header = read_header(place)
+        if header is not None and header.get("stamp") == list(stamp):
+            return int(header["num_samples"])
+    return None
+
+
+def index_places(path: Path) -> tuple[Path, Path]:
+    """Where the index of a tar may lie, the first choice first: beside it, or in the cache folder."""
+    name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:32]
+    return path.with_name(path.name + ".index"), cache_folder() / "indexes" / f"{name}.index"
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Size and time of change: what tells a tar from another of its name."""
+    try:
+        found = path.stat()
     except OSError as error:
         raise DataError(f"Cannot open {path}: {error.strerror}.") from error
-    if compressed:
+    return found.st_size, found.st_mtime_ns
+
+
+def _cached(path: Path, stamp: tuple[int, int]) -> ShardIndex | None:
+    for place in index_places(path):
+        found = read_arrays(place)
+        if found is None:
+            continue
+        header, arrays = found
+        if header.get("stamp") == list(stamp):
+            keys = PackedStrings.from_arrays(arrays.pop("key_ends"), arrays.pop("keys"))
+            return ShardIndex(keys, arrays, header["damage"], header["num_ignored"])
+    return None
+
+
+def _keep(index: ShardIndex, path: Path, stamp: tuple[int, int]) -> ShardIndex:
+    """Writes the index to the first place that takes it, and reads it back from there, so that memory is shared."""
+    header = {
+        "stamp": stamp,
+        "num_samples": index.num_samples,
+        "damage": index.damage,
+        "num_ignored": index.num_ignored,
+    }
+    arrays: Arrays = {"key_ends": index.keys.ends, "keys": index.keys.characters, **index.spans}
+    for place in index_places(path):
+        with suppress(OSError):
+            write_arrays(place, header, arrays)
+            break
+    else:
+        _logger.warning("The index of %s is held in memory: neither its folder nor the cache folder takes it", path)
+        return index
+    return _cached(path, stamp) or index
+
+
+def _scan(file: IO[bytes], path: Path, num_bytes: int) -> ShardIndex:
+    if file.read(2) == b"\x1f\x8b":
         raise DataError(f"{path} is compressed, and cannot be read at random: unpack it with gunzip first.")
-    members, damage = _members(path)
-    whole = [member for member in members if member.offset_data + member.size <= size]
-    return ShardIndex(list(_entries(whole)), damage)
+    members, damage = read_members(file, num_bytes)
+    if not members and not damage and not num_bytes:
+        damage = "empty file"
+    samples = list(_samples(members))
+    present = [part for part in (IMAGE, LABEL, CAPTION, JSON) if any(part in parts for _, parts in samples)]
+    spans = {
+        part: np.array([parts.get(part, (0, -1)) for _, parts in samples], dtype=np.int64).reshape(-1, 2)
+        for part in present
+    }
+    num_used = sum(len(parts) for _, parts in samples)
+    return ShardIndex(PackedStrings(key for key, _ in samples), spans, damage, len(members) - num_used)
 
 
-def _members(path: Path) -> tuple[list[tarfile.TarInfo], str | None]:
-    """The files in a tar that are not hidden, up to the first damage, and what the damage is."""
-    members: list[tarfile.TarInfo] = []
-    try:
-        with tarfile.open(path, "r:") as tar:
-            for member in tar:
-                if member.isreg() and not PurePosixPath(member.name).name.startswith("."):
-                    members.append(member)
-            end = tar.offset  # tarfile stops at a broken header as if it were the end
-    except tarfile.TarError as error:
-        return members, str(error)
-    with path.open("rb") as file:
-        file.seek(end)
-        return members, "broken header" if file.read(tarfile.BLOCKSIZE).strip(b"\0") else None
-
-
-def _entries(members: Iterable[tarfile.TarInfo]) -> Iterator[Entry]:
-    """Groups members into samples; a second image under one key begins a sample of its own."""
-    key, spans = "", dict[str, Span]()
+def _samples(members: Iterable[Member]) -> Iterator[tuple[str, dict[str, tuple[int, int]]]]:
+    """Groups members into samples that have an image; a second image under one key begins a sample of its own."""
+    key, parts = "", dict[str, tuple[int, int]]()
     for member in members:
         folder, _, name = member.name.removeprefix("./").rpartition("/")
         stem, _, extension = name.partition(".")
-        part = _PARTS.get("." + extension.lower().rpartition(".")[2])
-        if part is None:
+        part = PARTS.get("." + extension.lower().rpartition(".")[2])
+        if part is None or not stem:  # a name that begins with a dot is hidden
             continue
         next_key = f"{folder}/{stem}" if folder else stem
-        if next_key != key or part in spans:
-            yield from _entry(key, spans)
-            key, spans = next_key, {}
-        spans[part] = Span(member.offset_data, member.size)
-    yield from _entry(key, spans)
-
-
-def _entry(key: str, spans: dict[str, Span]) -> Iterator[Entry]:
-    if "image" in spans:
-        yield Entry(key, spans["image"], spans.get("label"))
-
-
-_PARTS = {".cls": "label"} | dict.fromkeys(EXTENSIONS, "image")
+        if next_key != key or part in parts:
+            if IMAGE in parts:
+                yield key, parts
+            key, parts = next_key, {}
+        parts[part] = (member.offset, member.size)
+    if IMAGE in parts:
+        yield key, parts

@@ -2,118 +2,180 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
-from collections import OrderedDict
-from collections.abc import Sequence
-from itertools import accumulate
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import IO
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from franca.data.decode import EXTENSIONS, TRUNCATED, UNREADABLE, decode
-from franca.data.packed import PackedStrings
-from franca.data.sample import BadSample, Sample
-from franca.data.tar_index import Entry, Span, index_shard
-from franca.data.tar_labels import tar_labels
+from franca.data.open_shards import OpenShard, OpenShards, ShardError
+from franca.data.openers import is_remote
+from franca.data.sample import BadSample, Encoded, Sample
+from franca.data.shard_cache import RemoteSettings, ShardCache
+from franca.data.shard_counts import STATS_SUFFIX, count_samples
+from franca.data.shards import Shard
+from franca.data.tar_index import CAPTION, IMAGE, JSON
+from franca.data.tar_labels import are_synsets, tar_labels
 from franca.errors import DataError
 
 _logger = logging.getLogger(__name__)
+
+DAMAGED_SHARD = "damaged_shard"  # stands for what lay behind the damage
+MISSING = "missing"  # counted beside the shard, but not in it
+EXTRAS = (CAPTION, JSON)
 
 
 class TarSource:
     """Samples of tar shards, shard by shard in the order given.
 
-    A label is what the sample's ``.cls`` member says; where no sample has one, each tar is a class, as in
-    ImageNet-21K's release of one tar per synset.
+    Counts are found at the start, offsets when a shard is first opened. A label is what the sample's ``.cls`` member
+    says; where no sample has one, each tar is a class, as in ImageNet-21K's release of one tar per synset.
 
     Args:
-        paths: The shards.
+        shards: The tars: paths, and addresses of what lies elsewhere.
         location: What the user wrote to name them.
-        labels: Look for labels; needed only to evaluate.
+        labels: Look for labels; needed only to evaluate, and then every shard is read at the start.
+        extras: What rides along with an image, of ``caption`` (``.txt``) and ``json``.
+        remote: How shards that lie elsewhere are fetched and kept.
+        counts: Samples of each shard, where they are known; they are not looked for then.
 
     Raises:
-        DataError: A shard cannot be opened, none holds an image, or there are no labels although asked for.
+        DataError: No shard can be opened, none holds an image, or there are no labels although asked for.
     """
 
     kind = "tar"
 
-    def __init__(self, paths: Sequence[Path], location: str, *, labels: bool = False) -> None:
-        shards = _index(paths)
+    def __init__(
+        self,
+        shards: Sequence[Shard],
+        location: str,
+        *,
+        labels: bool = False,
+        extras: Collection[str] = (),
+        remote: RemoteSettings | None = None,
+        counts: Sequence[int] | None = None,
+    ) -> None:
+        cache = ShardCache(remote or RemoteSettings())
+        cache.forget_failures()
+        found = count_samples(shards, location, cache) if counts is None else counts
+        # A shard without samples has no place in the order.
+        shards, sizes = [s for s, n in zip(shards, found, strict=True) if n], [n for n in found if n]
         if not shards:
             raise DataError(
-                f"No image in the {len(paths):,} tars of {location} (first: {paths[0]}): "
-                f"looked for members that end in {', '.join(EXTENSIONS)}."
+                f"No image in the {len(found):,} tars of {location}: looked for members that end in "
+                f"{', '.join(EXTENSIONS)}."
             )
-        entries = [entry for found in shards.values() for entry in found]
         self.location = location
-        self.group_sizes = tuple(len(found) for found in shards.values())
+        self.group_sizes = tuple(sizes)
+        self.is_remote = any(isinstance(shard, str) for shard in shards)
         self.class_names: tuple[str, ...] | None = None
-        self._labels: NDArray[np.int64] | None = None
+        self._shards = OpenShards(shards, cache)
+        self._ends = np.cumsum(sizes)
+        self._extras = tuple(part for part in EXTRAS if part in extras)
+        self._warned = set[int]()
         if labels:
-            self.class_names, self._labels = tar_labels(shards, location)
-        self._files = _ShardFiles(list(shards))
-        self._ends = np.array(list(accumulate(self.group_sizes)))
-        self._keys = PackedStrings(f"{path.name}/{entry.key}" for path, found in shards.items() for entry in found)
-        self._offsets = np.array([entry.image.offset for entry in entries])
-        self._sizes = np.array([entry.image.size for entry in entries])
+            self.class_names, self._labels = tar_labels(self._shards, self.group_sizes, location)
+
+    @classmethod
+    def of_counts(
+        cls, counts: Sequence[tuple[str, int]], location: str, *, remote: RemoteSettings | None = None
+    ) -> TarSource:
+        """Shards whose counts are known: name and samples of each. Some may be gone.
+
+        Raises:
+            DataError: All of them are.
+        """
+        if not any(is_remote(name) or os.path.exists(name) for name, _ in counts):
+            raise DataError(f"None of the {len(counts):,} tars of {location} exists any more (first: {counts[0][0]}).")
+        shards = [name if is_remote(name) else Path(name) for name, _ in counts]
+        return cls(shards, location, remote=remote, counts=[number for _, number in counts])
 
     def __len__(self) -> int:
-        return len(self._keys)
+        return int(self._ends[-1])
+
+    @property
+    def layout(self) -> list[str]:
+        """What is special about the shards, in words."""
+        first = self._shards.name(0)
+        words = ["remote"] * self.is_remote
+        if not self.is_remote and os.path.exists(os.path.splitext(first)[0] + STATS_SUFFIX):
+            words.append("img2dataset")
+        if are_synsets([self._shards.short_name(shard) for shard in range(len(self._shards))]):
+            words.append("one tar a synset")
+        return words
+
+    def shard_names(self) -> list[str]:
+        """Paths and addresses of the shards, one for each of ``group_sizes``."""
+        return [self._shards.name(shard) for shard in range(len(self.group_sizes))]
 
     def read(self, index: int) -> Sample:
         """Reads and decodes one image; its key is the name of the tar and the key within it."""
-        key = self._keys[index]
+        file = self.read_encoded(index)
+        return Sample(file.key, decode(file.data, file.key), file.label, caption=file.caption, json=file.json)
+
+    def read_encoded(self, index: int) -> Encoded:
+        """Reads one image file."""
+        shard, number, opened = self._locate(index)
+        key = f"{self._shards.short_name(shard)}/{opened.index.keys[number]}"
+        data = self._read_part(shard, opened, number, IMAGE, key)
+        label = None if self.class_names is None else int(self._labels[index])
+        return Encoded(key, data or b"", label, **self._read_extras(shard, opened, number, key))
+
+    def _locate(self, index: int) -> tuple[int, int, OpenShard]:
+        """Shard, number within it, and the open shard of a sample."""
         shard = int(np.searchsorted(self._ends, index, side="right"))
-        span = Span(int(self._offsets[index]), int(self._sizes[index]))
+        number = index - int(self._ends[shard]) + self.group_sizes[shard]
+        name = f"{self._shards.short_name(shard)}/#{number}"  # it has no key until the shard is open
         try:
-            data = self._files.read(shard, span)
+            opened = self._shards.opened(shard)
+        except ShardError as error:
+            raise BadSample(name, error.reason) from error
+        self._compare(shard, opened)
+        if number >= len(opened.index):
+            raise BadSample(name, DAMAGED_SHARD if opened.index.damage else MISSING)
+        return shard, number, opened
+
+    def _compare(self, shard: int, opened: OpenShard) -> None:
+        """Say so, once in each process, when a shard is not as it was counted."""
+        stated, index = self.group_sizes[shard], opened.index
+        if (stated == len(index) and not index.damage) or shard in self._warned:
+            return
+        self._warned.add(shard)
+        if index.damage:
+            _logger.warning("%s: %s; %d samples before that", self._shards.name(shard), index.damage, len(index))
+        elif stated != len(index):
+            text = "%s holds %d samples, not %d as was counted; what is missing is bad, what is more is not used"
+            _logger.warning(text, self._shards.name(shard), len(index), stated)
+
+    def _read_part(self, shard: int, opened: OpenShard, number: int, part: str, key: str) -> bytes | None:
+        span = opened.index.span(part, number)
+        if span is None:
+            return None
+        try:
+            data = self._shards.read(shard, span)
+        except ShardError as error:
+            raise BadSample(key, error.reason) from error
         except OSError as error:
             raise BadSample(key, UNREADABLE) from error
         if len(data) < span.size:
             raise BadSample(key, TRUNCATED)
-        label = None if self._labels is None else int(self._labels[index])
-        return Sample(key, decode(data, key), label)
+        return data
+
+    def _read_extras(self, shard: int, opened: OpenShard, number: int, key: str) -> dict[str, Any]:
+        """Caption and JSON of a sample, where asked for; None where it has none or they cannot be understood."""
+        parts = {part: self._read_part(shard, opened, number, part, key) for part in self._extras}
+        return {part: None if data is None else _TEXT[part](data) for part, data in parts.items()}
 
 
-class _ShardFiles:
-    """Shards of which the last few used stay open, in each process on its own."""
-
-    MAX_OPEN = 32
-
-    def __init__(self, paths: list[Path]) -> None:
-        self._paths = PackedStrings(map(str, paths))
-        self._open: OrderedDict[int, IO[bytes]] = OrderedDict()
-        self._process = os.getpid()
-
-    def __getstate__(self) -> dict[str, object]:
-        return {"_paths": self._paths, "_open": OrderedDict(), "_process": -1}
-
-    def read(self, shard: int, span: Span) -> bytes:
-        file = self._opened(shard)
-        file.seek(span.offset)
-        return file.read(span.size)
-
-    def _opened(self, shard: int) -> IO[bytes]:
-        if self._process != os.getpid():  # a forked copy would share, and move, its parent's file positions
-            self._open, self._process = OrderedDict(), os.getpid()
-        if shard not in self._open:
-            self._open[shard] = Path(self._paths[shard]).open("rb", buffering=0)  # noqa: SIM115 - stays open
-            if len(self._open) > self.MAX_OPEN:
-                self._open.popitem(last=False)[1].close()
-        self._open.move_to_end(shard)
-        return self._open[shard]
+def _parse_json(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except ValueError:
+        return None
 
 
-def _index(paths: Sequence[Path]) -> dict[Path, list[Entry]]:
-    """The samples of each shard that has any; damage is reported, and what lies before it kept."""
-    shards = {}
-    for path in paths:
-        index = index_shard(path)
-        if index.damage:
-            _logger.warning("%s: %s; %d samples before that are kept", path, index.damage, len(index.entries))
-        if index.entries:
-            shards[path] = index.entries
-    return shards
+_TEXT = {CAPTION: lambda data: data.decode("utf-8", errors="replace"), JSON: _parse_json}

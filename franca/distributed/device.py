@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import torch
 
+from franca.distributed.ranks import Ranks
 from franca.errors import ConfigError
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def resolve_device(name: str) -> torch.device:
+def resolve_device(name: str, ranks: Ranks | None = None) -> torch.device:
     """The device that ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps`` stands for on this machine.
 
+    Args:
+        name: One of these.
+        ranks: Where there are several, each takes the CUDA device of its local rank; on the CPU they share the cores.
+
     Raises:
-        ConfigError: the name is not one of these, or the machine has no such device.
+        ConfigError: the name is not one of these, or the machine has no such device, or too few.
     """
     if name == "auto":
-        return torch.device(_best_device())
+        name = _best_device()
+    if ranks is not None and ranks.world > 1 and not name.startswith("cpu"):
+        return _device_of_rank(name, ranks)
     kind, _, index = name.partition(":")
     available = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
     if kind not in available or (index and not index.isdecimal()):
@@ -24,6 +31,19 @@ def resolve_device(name: str) -> torch.device:
     if int(index or 0) >= available[kind]:
         raise ConfigError(f"device={name!r} is not on this machine, which has {available[kind]} {kind} device(s)")
     return torch.device(name)
+
+
+def _device_of_rank(name: str, ranks: Ranks) -> torch.device:
+    if name != "cuda":
+        raise ConfigError(f"device={name!r} is not for {ranks.world} ranks; choose auto, cpu or cuda")
+    found = torch.cuda.device_count()
+    if found < ranks.local_world:
+        raise ConfigError(
+            f"{ranks.local_world} ranks were started on this machine by {ranks.launcher}, but rank {ranks.rank} sees "
+            f"{found} CUDA device(s). Start as many ranks as there are devices and let each see all of them, or choose "
+            "device=cpu"
+        )
+    return torch.device("cuda", ranks.local_rank)
 
 
 def resolve_precision(name: str, device: torch.device) -> str:

@@ -26,6 +26,15 @@ def count_over_ranks(number: int, device: torch.device) -> int:
     return int(sum_over_ranks(torch.tensor(number, device=device))) if is_distributed() else number
 
 
+def max_over_ranks(number: int, device: torch.device) -> int:
+    """Largest of a Python integer over all ranks; nothing touches the device on one process."""
+    if not is_distributed():
+        return number
+    largest = torch.tensor(number, device=device)
+    dist.all_reduce(largest, op=dist.ReduceOp.MAX)
+    return int(largest)
+
+
 def logsumexp_over_ranks(value: Tensor) -> Tensor:
     """Logarithm of the sum of exponentials of ``value`` over all ranks, element by element; safe from overflow."""
     if not is_distributed():

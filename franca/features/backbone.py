@@ -27,7 +27,7 @@ UNSTATED = Preprocessing()  # for a model that does not say what it was made for
 
 
 def open_backbone(model: str, *, pretrained: bool = True, weights: str | None = None) -> nn.Module:
-    """The backbone that MODEL names: a run folder, an exported file, one of our names, or ``module:callable``.
+    """The backbone that MODEL names: a run folder, a file of weights or its URL, one of our names, ``module:callable``.
 
     Raises:
         ConfigError: a ``module:callable`` that cannot be imported or does not make a model.

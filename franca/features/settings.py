@@ -14,7 +14,7 @@ class ModelSettings:
     pretrained: bool = True
     """False takes random weights, for a model that is named."""
     weights: str | None = None
-    """A file of weights for a model that is named; None takes its public ones."""
+    """A name of released weights, a file or a URL, for a model that is named; None takes its default."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -46,7 +46,7 @@ def pack(sequences: Sequence[Tensor]) -> tuple[Tensor, Layout]:
 
 def unpack(tokens: Tensor, layout: Layout) -> list[Tensor]:
     """The groups [n, L, D] of a table [T, D], as views."""
-    tables = tokens.split([group.num_tokens for group in layout])
+    tables = tokens.split([group.num_tokens for group in layout]) if len(layout) > 1 else [tokens]
     return [
         table.unflatten(0, (group.num_sequences, group.length)) for table, group in zip(tables, layout, strict=True)
     ]

@@ -1,11 +1,14 @@
-"""Is a description of a backbone one that can be built?"""
+"""What a backbone may be asked for: an architecture that can be built, masks that fit, blocks that exist."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from franca.errors import ConfigError
+import torch
+from torch import Tensor
+
+from franca.errors import ConfigError, DataError
 from franca.layers.mlp import FEED_FORWARDS
 from franca.layers.position import INTERPOLATIONS
 
@@ -29,6 +32,35 @@ def check_architecture(config: Mapping[str, Any]) -> None:
     problems = [*_numbers(config), *_sizes(config), *_choices(config)]
     if problems:
         raise ConfigError("This backbone cannot be built: " + "; ".join(problems) + ".")
+
+
+def check_masks(masks: Tensor, num_images: int, grid: tuple[int, int]) -> None:
+    """Check that masks are [B, N] bool, for patches on a grid.
+
+    Raises:
+        DataError: if they are not.
+    """
+    expected = [num_images, grid[0] * grid[1]]
+    if masks.dtype != torch.bool or list(masks.shape) != expected:
+        raise DataError(
+            f"Masks of {num_images} images with {grid[0]} x {grid[1]} patches must be bool {expected}, but are "
+            f"{masks.dtype} {list(masks.shape)}."
+        )
+
+
+def block_indices(n: int | Sequence[int], depth: int) -> list[int]:
+    """The blocks, in rising order, that ``n`` asks for: the last n, or a list of them.
+
+    Raises:
+        DataError: if there are no such blocks, or none is asked for, or one of them twice.
+    """
+    indices = list(range(depth - n, depth)) if isinstance(n, int) else sorted(n)
+    if not indices or indices[0] < 0 or indices[-1] >= depth or len(set(indices)) < len(indices):
+        raise DataError(
+            f"get_intermediate_layers got n={n!r}, but the model has {depth} blocks, 0 to {depth - 1}. Give how many "
+            f"of the last blocks, 1 to {depth}, or a list of blocks, each once."
+        )
+    return indices
 
 
 def _numbers(config: Mapping[str, Any]) -> Iterator[str]:

@@ -15,3 +15,8 @@ class Features:
     registers: Tensor  # [B, R, D], scratch space of the network; R may be 0
     patches: Tensor  # [B, N, D], one per patch, row by row
     grid: tuple[int, int]  # rows and columns of patches; their product is N
+
+    def maps(self) -> Tensor:
+        """The patches as maps [B, D, h, w]."""
+        by_place: Tensor = self.patches.unflatten(1, self.grid)  # [B, h, w, D]
+        return by_place.permute(0, 3, 1, 2).contiguous()

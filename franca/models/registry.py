@@ -10,21 +10,51 @@ from franca.config.architectures import ARCHITECTURES, aliases
 from franca.errors import ConfigError
 from franca.models.vision_transformer import VisionTransformer
 
-__all__ = ["ARCHITECTURES", "RELEASES", "build_backbone", "build_release", "canonical_arch"]
+__all__ = [
+    "ARCHITECTURES",
+    "RELEASES",
+    "build_backbone",
+    "build_release",
+    "canonical_arch",
+    "trained_interpolation",
+]
 
-# The released sizes: SwiGLU in all of them, no registers, layer scale 1e-5, 224 pixels. "g" is the giant.
-RELEASES: dict[str, dict[str, Any]] = {
-    f"franca_vit{arch.removeprefix('vit_')[0]}{patch}": {
+
+def trained_interpolation(num_registers: int) -> str:
+    """How the position embeddings of the released families were resized in training: by size with registers."""
+    return "size" if num_registers else "offset"
+
+
+def _release(arch: str, *, patch_size_px: int, image_size_px: int, ffn: str, num_registers: int = 0) -> dict[str, Any]:
+    return {
         "arch": arch,
-        "patch_size_px": patch,
-        "image_size_px": 224,
-        "ffn": "swiglu",
-        "num_registers": 0,
+        "patch_size_px": patch_size_px,
+        "image_size_px": image_size_px,
+        "ffn": ffn,
+        "num_registers": num_registers,
         "layer_scale": 1e-5,
-        "position_interpolation": "offset",
+        "position_interpolation": trained_interpolation(num_registers),
     }
-    for arch in ("vit_small", "vit_base", "vit_large", "vit_giant")
+
+
+SIZES = ("vit_small", "vit_base", "vit_large", "vit_giant")  # by their first letter in a name: "g" is the giant
+
+# What a name builds. Franca: SwiGLU in all sizes, no registers. DINOv2: SwiGLU in the giant alone, four registers or
+# none. Which weights there are for a name stands in `franca.models.releases`.
+RELEASES: dict[str, dict[str, Any]] = {
+    f"franca_vit{arch[4]}{patch}": _release(arch, patch_size_px=patch, image_size_px=224, ffn="swiglu")
+    for arch in SIZES
     for patch in (14, 16)
+} | {
+    f"dinov2_vit{arch[4]}14{'_reg' if num_registers else ''}": _release(
+        arch,
+        patch_size_px=14,
+        image_size_px=518,
+        ffn="swiglu" if arch == "vit_giant" else "mlp",
+        num_registers=num_registers,
+    )
+    for arch in SIZES
+    for num_registers in (0, 4)
 }
 
 

@@ -5,26 +5,29 @@ Shapes: B images, N patches, R registers, L = 1 + R + N tokens of an image, D wi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from franca.errors import DataError
+from franca.errors import ConfigError
 from franca.layers.block import NORM_EPS, Block
 from franca.layers.initialization import STD, initialize
 from franca.layers.packing import Layout, pack, unpack
 from franca.layers.patch_embed import PatchEmbed
 from franca.layers.position import resize_positions
-from franca.layers.stochastic_depth import Kept, draw_kept
-from franca.models.check import check_architecture, image_size
+from franca.layers.position_cache import PositionCache, may_cache
+from franca.layers.run_blocks import run_blocks
+from franca.models.check import block_indices, check_architecture, check_masks, image_size
 from franca.models.features import Features
-from franca.models.preprocessing import Preprocessing
+from franca.models.preprocessing import default_preprocessing
 
 __all__ = ["Features", "VisionTransformer"]
 
 TOKEN_STD = 1e-6
+
+Positions = Callable[[tuple[int, int]], Tensor]  # from a grid to embeddings [1, N, D]
 
 
 class VisionTransformer(nn.Module):
@@ -32,6 +35,11 @@ class VisionTransformer(nn.Module):
 
     Built under ``torch.device("meta")`` it takes no memory and `initialize` gives it weights. Otherwise it is
     initialised from seed 0 at once.
+
+    Images may have any height and width. What happens where these are no multiples of the patch is the ``size_policy``
+    of `forward`, `features`, `forward_features` and `get_intermediate_layers`: ``pad``, ``resize``, ``crop`` or
+    ``error``, see `franca.layers.image_fit.fit_images`. None, the default, pads in evaluation mode and is an error in
+    training mode. Masks and outputs have the grid of the images that this leaves.
 
     Args:
         width: D.
@@ -52,6 +60,8 @@ class VisionTransformer(nn.Module):
         config: the arguments, as plain JSON values; ``VisionTransformer(**model.config)`` is the same architecture.
         preprocessing: how images should be prepared.
         export_info: what the file that the weights came from says about them.
+        embed_dim, num_features, patch_size, num_register_tokens, n_blocks: D, D, the patch in pixels, R and the number
+            of blocks, by the names that users of DINOv2 know.
 
     Raises:
         ConfigError: every argument that does not fit, at once.
@@ -96,11 +106,15 @@ class VisionTransformer(nn.Module):
         self.width = width
         self.patch_size_px = patch_size_px
         self.num_registers = num_registers
+        self.embed_dim = self.num_features = width
+        self.patch_size, self.num_register_tokens, self.n_blocks = patch_size_px, num_registers, depth
         self.stochastic_depth = stochastic_depth
         self.position_interpolation = position_interpolation
         self.position_grid = (height // patch_size_px, width_px // patch_size_px)
-        self.preprocessing = Preprocessing(image_size_px=min(height, width_px))
+        self.preprocessing = default_preprocessing(min(height, width_px), in_chans)
         self.export_info: dict[str, Any] = {}
+        self._checkpoint_every_blocks = 0
+        self._position_cache = PositionCache()
 
         wants_weights = torch.get_default_device().type != "meta"
         with torch.device("meta"):
@@ -128,39 +142,77 @@ class VisionTransformer(nn.Module):
             nn.init.normal_(self.register_tokens, std=TOKEN_STD, generator=generator)
         nn.init.zeros_(self.mask_token)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Map images [B, C, H, W] to class embeddings [B, D]."""
-        return self.features(images).cls
+    def train(self, mode: bool = True) -> VisionTransformer:
+        """Set training or evaluation mode, and forget cached position embeddings."""
+        self._position_cache.clear()
+        return super().train(mode)
 
-    def features(self, images: Tensor, masks: Tensor | None = None) -> Features:
+    def checkpoint_activations(self, every_blocks: int = 1) -> None:
+        """Keep only what goes into each run of ``every_blocks`` blocks, and compute the rest again for the gradient.
+
+        Takes less memory and one forward pass more; gradients stay the same. 0, as at first, keeps everything.
+
+        Raises:
+            ConfigError: for a negative number.
+        """
+        if every_blocks < 0:
+            raise ConfigError(f"checkpoint_activations got {every_blocks}; give a number of blocks, or 0 for none.")
+        self._checkpoint_every_blocks = every_blocks
+
+    def forward(
+        self,
+        images: Tensor,
+        masks: Tensor | None = None,
+        *,
+        is_training: bool = False,
+        size_policy: str | None = None,
+    ) -> Tensor | dict[str, Any]:
+        """Map images [B, C, H, W] to class embeddings [B, D].
+
+        With DINOv2's word ``is_training`` it gives all that `forward_features` gives.
+        """
+        if is_training:
+            return self.forward_features(images, masks, size_policy=size_policy)
+        tokens, layout, _ = self._embed_images(images, masks, size_policy)
+        (prenorm,) = unpack(self._run_blocks(tokens, layout), layout)
+        cls: Tensor = self.norm(prenorm[:, 0])  # a tensor of its own, which does not hold the patches in memory
+        return cls
+
+    def features(self, images: Tensor, masks: Tensor | None = None, *, size_policy: str | None = None) -> Features:
         """Everything the backbone says about images.
 
         Args:
-            images: [B, C, H, W], normalised; H and W are multiples of the patch.
-            masks: [B, N] bool, True = the patch is replaced by the mask token.
+            images: [B, C, H, W], normalised.
+            masks: [B, N] bool, True = the patch is replaced by the mask token; N patches of the grid that is returned.
+            size_policy: for H and W that are no multiples of the patch, see the class.
 
         Raises:
             DataError: if images or masks have another shape.
+            ConfigError: for an unknown policy.
         """
-        return self.forward_crops([images], [masks])[0]
+        tokens, layout, grid = self._embed_images(images, masks, size_policy)
+        (normed,) = unpack(self.norm(self._run_blocks(tokens, layout)), layout)
+        return self._split(normed, grid)
 
-    def forward_features(self, images: Tensor, masks: Tensor | None = None) -> dict[str, Tensor | None]:
+    def forward_features(
+        self, images: Tensor, masks: Tensor | None = None, *, size_policy: str | None = None
+    ) -> dict[str, Any]:
         """The same as a dictionary with DINOv2's keys.
 
         Returns:
             ``x_norm_clstoken`` [B, D], ``x_norm_regtokens`` [B, R, D], ``x_norm_patchtokens`` [B, N, D], ``x_prenorm``
-            [B, L, D] before the last norm, and ``masks`` as given.
+            [B, L, D] before the last norm, ``masks`` as given; and ``grid``, rows and columns of patches.
         """
-        tokens, layout = self._embed([images], [masks])
-        tokens = self._run_blocks(tokens, layout, None)
-        (prenorm,) = unpack(tokens, layout)
-        features = self._split(self.norm(prenorm), self.patch_embed.grid(images))
+        tokens, layout, grid = self._embed_images(images, masks, size_policy)
+        (prenorm,) = unpack(self._run_blocks(tokens, layout), layout)
+        features = self._split(self.norm(prenorm), grid)
         return {
             "x_norm_clstoken": features.cls,
             "x_norm_regtokens": features.registers,
             "x_norm_patchtokens": features.patches,
             "x_prenorm": prenorm,
             "masks": masks,
+            "grid": grid,
         }
 
     def forward_crops(
@@ -175,7 +227,7 @@ class VisionTransformer(nn.Module):
         Equal to one pass per group, but every linear layer and norm is a single call over the tokens of all groups.
 
         Args:
-            crops: one tensor [B, C, H, W] per group; sizes may differ between groups.
+            crops: one tensor [B, C, H, W] per group; sizes may differ between groups, and are multiples of the patch.
             masks: one [B, N] bool tensor, or None, per group; None masks nothing.
             stochastic_depth_seed: fixes which sequences skip which residual branches; None skips nothing.
 
@@ -186,7 +238,7 @@ class VisionTransformer(nn.Module):
             DataError: if crops or masks have another shape.
         """
         tokens, layout = self._embed(crops, [None] * len(crops) if masks is None else masks)
-        tokens = self._run_blocks(tokens, layout, stochastic_depth_seed)
+        tokens = self._run_blocks(tokens, layout, seed=stochastic_depth_seed)
         groups = unpack(self.norm(tokens), layout)
         return [self._split(group, self.patch_embed.grid(images)) for group, images in zip(groups, crops, strict=True)]
 
@@ -197,8 +249,10 @@ class VisionTransformer(nn.Module):
         reshape: bool = False,
         return_class_token: bool = False,
         norm: bool = True,
+        *,
+        size_policy: str | None = None,
     ) -> tuple[Any, ...]:
-        """Patch embeddings after several blocks, as in DINOv2.
+        """Patch embeddings after several blocks, as in DINOv2; blocks after the last of them are not run.
 
         Args:
             images: [B, C, H, W].
@@ -206,78 +260,78 @@ class VisionTransformer(nn.Module):
             reshape: give patches as maps [B, D, h, w] instead of [B, N, D].
             return_class_token: give a pair (patches, class embedding [B, D]) per block.
             norm: apply the last norm.
+            size_policy: for H and W that are no multiples of the patch, see the class.
+
+        Returns:
+            One entry per block, in the order of the blocks whatever the order of ``n``.
 
         Raises:
             DataError: if there are no such blocks, or images have another shape.
+            ConfigError: for an unknown policy.
         """
-        wanted = self._block_indices(n)
-        tokens, layout = self._embed([images], [None])
-        outputs = {}
-        for index, block in enumerate(self.blocks):
-            tokens = block(tokens, layout)
-            if index in wanted:
-                outputs[index] = self._split(
-                    self.norm(tokens).view(images.shape[0], -1, self.width) if norm else unpack(tokens, layout)[0],
-                    self.patch_embed.grid(images),
-                )
-        features = [outputs[index] for index in wanted]
-        patches = [_as_map(one) if reshape else one.patches for one in features]
+        wanted = block_indices(n, len(self.blocks))
+        tokens, layout, grid = self._embed_images(images, None, size_policy)
+        features, first = [], 0
+        for index in wanted:
+            tokens = self._run_blocks(tokens, layout, range(first, index + 1))
+            (output,) = unpack(self.norm(tokens) if norm else tokens, layout)
+            features.append(self._split(output, grid))
+            first = index + 1
+        patches = [one.maps() if reshape else one.patches for one in features]
         return tuple(zip(patches, [one.cls for one in features], strict=True) if return_class_token else patches)
 
-    def _block_indices(self, n: int | Sequence[int]) -> list[int]:
-        depth = len(self.blocks)
-        indices = list(range(depth - n, depth)) if isinstance(n, int) else list(n)
-        if not indices or min(indices) < 0 or max(indices) >= depth:
-            raise DataError(f"get_intermediate_layers got n={n!r}, but the model has {depth} blocks, 0 to {depth - 1}.")
-        return indices
+    def _embed_images(
+        self, images: Tensor, masks: Tensor | None, size_policy: str | None
+    ) -> tuple[Tensor, Layout, tuple[int, int]]:
+        """Tokens of one group of images of any size, and its grid of patches."""
+        if size_policy is None:
+            size_policy = "error" if self.training else "pad"
+        fitted = self.patch_embed.fit(images, size_policy)
+        tokens, layout = pack([self._embed_group(fitted, masks, self._cached_positions)])
+        return tokens, layout, self.patch_embed.grid(fitted)
 
     def _embed(self, crops: Sequence[Tensor], masks: Sequence[Tensor | None]) -> tuple[Tensor, Layout]:
         """Tokens of all groups in one table [T, D]."""
-        return pack([self._embed_group(images, mask) for images, mask in zip(crops, masks, strict=True)])
+        groups = zip(crops, masks, strict=True)
+        return pack([self._embed_group(images, mask, self._positions) for images, mask in groups])
 
-    def _embed_group(self, images: Tensor, masks: Tensor | None) -> Tensor:
+    def _embed_group(self, images: Tensor, masks: Tensor | None, positions: Positions) -> Tensor:
         """Tokens [B, L, D] of one group: class token, registers, patches."""
         grid = self.patch_embed.grid(images)
         patches = self.patch_embed(images)  # [B, N, D]
         if masks is not None:
-            _check_masks(masks, patches, grid)
+            check_masks(masks, images.shape[0], grid)
             patches = torch.where(masks[..., None], self.mask_token.to(patches.dtype), patches)
-        positions = self.pos_embed
-        patches = patches + resize_positions(positions[:, 1:], self.position_grid, grid, self.position_interpolation)
-        leading = [self.cls_token + positions[:, :1]]
+        patches = patches + positions(grid)
+        leading = [self.cls_token + self.pos_embed[:, :1]]
         if self.num_registers:
             leading.append(self.register_tokens)
-        return torch.cat([*(token.expand(len(patches), -1, -1) for token in leading), patches], dim=1)
+        return torch.cat([*(token.expand(patches.shape[0], -1, -1) for token in leading), patches], dim=1)
 
-    def _run_blocks(self, tokens: Tensor, layout: Layout, seed: int | None) -> Tensor:
-        """All blocks; the residual stream keeps the dtype of the parameters, fp32 under autocast."""
-        for index, block in enumerate(self.blocks):
-            tokens = block(tokens, layout, self._draw_kept(layout, seed, index, tokens.device))
-        return tokens
+    def _positions(self, grid: tuple[int, int]) -> Tensor:
+        """Position embeddings [1, N, D] of the patches of a grid."""
+        return resize_positions(self.pos_embed[:, 1:], self.position_grid, grid, self.position_interpolation)
 
-    def _draw_kept(
-        self, layout: Layout, seed: int | None, index: int, device: torch.device
-    ) -> tuple[Kept, Kept] | None:
-        """Which sequences take part in the two branches of block ``index``."""
-        if seed is None or self.stochastic_depth == 0:
-            return None
-        attention, ffn = (draw_kept(layout, self.stochastic_depth, (seed, index, branch), device) for branch in (0, 1))
-        return attention, ffn
+    def _cached_positions(self, grid: tuple[int, int]) -> Tensor:
+        """The same, without resizing them for every batch of inference."""
+        if grid == self.position_grid or not may_cache(self.pos_embed):
+            return self._positions(grid)
+        return self._position_cache.get(self.pos_embed, grid, lambda: self._positions(grid))
+
+    def _run_blocks(
+        self, tokens: Tensor, layout: Layout, indices: range | None = None, *, seed: int | None = None
+    ) -> Tensor:
+        return run_blocks(
+            self.blocks,
+            tokens,
+            layout,
+            indices=indices,
+            stochastic_depth=self.stochastic_depth,
+            seed=seed,
+            checkpoint_every=self._checkpoint_every_blocks,
+        )
 
     def _split(self, tokens: Tensor, grid: tuple[int, int]) -> Features:
         """Name the tokens [B, L, D] of one group."""
         cls, registers, patches = tokens.split([1, self.num_registers, grid[0] * grid[1]], dim=1)
         return Features(cls=cls.squeeze(1), registers=registers, patches=patches, grid=grid)
-
-
-def _check_masks(masks: Tensor, patches: Tensor, grid: tuple[int, int]) -> None:
-    if masks.dtype != torch.bool or masks.shape != patches.shape[:2]:
-        raise DataError(
-            f"Masks of {patches.shape[0]} images with {grid[0]} x {grid[1]} patches must be bool "
-            f"{list(patches.shape[:2])}, but are {masks.dtype} {list(masks.shape)}."
-        )
-
-
-def _as_map(features: Features) -> Tensor:
-    """Patches [B, N, D] as maps [B, D, h, w]."""
-    return features.patches.reshape(-1, *features.grid, features.cls.shape[-1]).permute(0, 3, 1, 2).contiguous()

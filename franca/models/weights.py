@@ -60,6 +60,17 @@ def load_backbone(path: str | os.PathLike[str]) -> VisionTransformer:
     tensors, metadata = read_safetensors(path)
     if METADATA_KEY not in metadata:
         raise CheckpointError(f"{path} holds tensors, but no exported backbone. Give a file that franca exported.")
+    return build_exported(tensors, metadata, source=str(path))
+
+
+def build_exported(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], *, source: str) -> VisionTransformer:
+    """Rebuild a backbone from what `save_backbone` wrote: see `load_backbone`.
+
+    Args:
+        tensors: the parameters, which the backbone takes as its own.
+        metadata: of the file, with `METADATA_KEY`.
+        source: the file, for messages.
+    """
     try:
         description = json.loads(metadata[METADATA_KEY])
         with torch.device("meta"):
@@ -73,10 +84,10 @@ def load_backbone(path: str | os.PathLike[str]) -> VisionTransformer:
         backbone.export_info = description["info"]
     except (ConfigError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise CheckpointError(
-            f"{path} describes a backbone that this version cannot build: {error}. Load it with the version of franca "
-            "that exported it, or export it again."
+            f"{source} describes a backbone that this version cannot build: {error}. Load it with the version of "
+            "franca that exported it, or export it again."
         ) from error
-    check_state(backbone, tensors, source=str(path))
+    check_state(backbone, tensors, source=source)
     backbone.load_state_dict(tensors, assign=True)
     return backbone.eval()
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from franca.batch import Batch
 from franca.models.vision_transformer import Features
 from franca.objective.heads import MatryoshkaHead
-from franca.objective.prototypes import Pairs, Targets
+from franca.objective.targets import Pairs, Targets
 
 
 class Tokens(Protocol):

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from franca.batch import Batch
 from franca.models.vision_transformer import Features
-from franca.objective.prototypes import Pairs
+from franca.objective.targets import Pairs
 
 
 class MaskedPatches:

@@ -13,7 +13,7 @@ from franca.models.vision_transformer import Features
 from franca.objective.clustering import Clustering
 from franca.objective.koleo import koleo_loss
 from franca.objective.network import Network
-from franca.objective.prototypes import Targets
+from franca.objective.targets import Targets
 
 MicroBatchTargets = dict[str, list[Targets]]
 """Per clustering loss, by name, the targets of every level."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from franca.config.recipes import load_recipe
 from franca.config.schema import Config
 from franca.data.sample import BadSample, Sample, Source
-from franca.data.sources import open_source
+from franca.data.sources import open_training_source
 from franca.errors import DataError
 from franca.models.weights import load_backbone
 from franca.report.curves import loss_figure
@@ -65,9 +65,7 @@ def _patch_picture(run: Path, config: Config) -> str:
     if not export.is_file():
         return f"<p>No teacher has been exported to {export} yet.</p>"
     try:
-        source = open_source(
-            config.data.train or "", kind=config.data.kind, split="val", synthetic=config.data.synthetic
-        )
+        source = open_training_source(config.data, config.performance, split="val")
     except DataError as error:
         return f"<p>The images are not there: {escape(str(error))}</p>"
     images = [sample.image for sample in _some_samples(source)]

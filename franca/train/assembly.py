@@ -11,13 +11,16 @@ from franca.config.schema import Config
 from franca.distributed.device import DTYPES
 from franca.models.registry import build_backbone
 from franca.models.vision_transformer import VisionTransformer
+from franca.objective.backends import Choice, choose_backend
 from franca.objective.clustering import Clustering, Tokens
 from franca.objective.dino import ClassTokens
 from franca.objective.heads import MatryoshkaHead
 from franca.objective.ibot import MaskedPatches
 from franca.objective.network import Network
 from franca.objective.pretraining import KoLeo, PretrainingObjective
+from franca.objective.probe import Task
 from franca.train.export import ExportTeacher
+from franca.train.machine import Machine
 from franca.train.optim import build_optimizer as optimizer_of
 from franca.train.schedules import Schedule, scaled_learning_rate
 from franca.train.student_teacher import StudentTeacher
@@ -88,8 +91,36 @@ def build_objective(config: Config, *, precision: str) -> PretrainingObjective:
         ],
         KoLeo(objective.koleo_weight, group_size) if objective.koleo_weight > 0 and group_size > 1 else None,
         use_masks="ibot" in weights,
-        precision=None if precision == "fp32" else DTYPES[precision],
+        precision=_product_dtype(precision),
     )
+
+
+def choose_prototypes(config: Config, machine: Machine) -> Choice:
+    """How prototype losses are computed; the same on every rank.
+
+    Raises:
+        ConfigError: the device cannot do what ``performance.prototypes`` asks for.
+    """
+    objective = config.objective
+    part = {"micro_batch": machine.share.micro_batch, "world": machine.ranks.world}
+    rows = derived.prototype_rows(config, **part)
+    return choose_backend(
+        config.performance.prototypes,
+        device=machine.device,
+        dense_bytes=derived.dense_logits_bytes(config, **part),
+        task=Task(
+            num_rows=int(max((teacher for teacher, _ in rows.values()), default=0)),
+            num_prototypes=objective.num_prototypes,
+            width=max(objective.dino_bottleneck, objective.ibot_bottleneck),
+            precision=_product_dtype(machine.precision),
+        ),
+        chunk_mib=config.performance.prototype_chunk_mib,
+        compile=config.performance.compile,
+    )
+
+
+def _product_dtype(precision: str) -> torch.dtype | None:
+    return None if precision == "fp32" else DTYPES[precision]
 
 
 def build_optimizer(config: Config, networks: StudentTeacher) -> torch.optim.AdamW:

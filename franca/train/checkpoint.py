@@ -1,24 +1,21 @@
 """Checkpoints: everything that a run needs to go on as if it had never stopped.
 
     checkpoints/step_00001000/
-        .metadata, __0_0.distcp     student, teacher and optimizer, by name (torch.distributed.checkpoint)
+        .metadata, __0_0.distcp, …  student, teacher and optimizer, by name (torch.distributed.checkpoint)
         progress.json               the step, and counts kept over the whole run
         COMPLETE                    written last; a folder without it does not count
 
-A checkpoint knows nothing of ranks, workers or micro-batches: sample order, crops, masks and rates are functions
-of the step. It is for your own runs, since its metadata is a pickle; exports are for everyone.
+A checkpoint knows nothing of ranks, workers or micro-batches: sample order, crops, masks and rates are functions of
+the step, and shards are put together as whoever loads them needs. It is for your own runs, since its metadata is a
+pickle; exports are for everyone.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +29,6 @@ from torch.distributed.checkpoint.state_dict import (
     set_optimizer_state_dict,
 )
 from torch.distributed.checkpoint.state_dict_loader import load as read_state
-from torch.distributed.checkpoint.state_dict_saver import save as write_state
 
 from franca.distributed.reduce import is_distributed
 from franca.errors import CheckpointError
@@ -70,42 +66,13 @@ def complete_checkpoints(folder: Path) -> list[tuple[int, Path]]:
     return sorted(found)
 
 
-def save(folder: Path, networks: StudentTeacher, optimizer: torch.optim.Optimizer, progress: Progress) -> Path:
-    """Write a checkpoint under a temporary name, then give it its own; a kill at any moment leaves the older ones.
-
-    Raises:
-        CheckpointError: the disk is full, or cannot be written for another reason.
-    """
-    path = folder / step_name(progress.step)
-    temporary = folder / f".{path.name}.tmp"
-    for leftover in folder.glob(".step_*.tmp"):  # of a process that was killed while it saved
-        shutil.rmtree(leftover)
-    try:
-        temporary.mkdir(parents=True)
-        with _one_process_is_fine():
-            write_state(_state(networks, optimizer), checkpoint_id=temporary, no_dist=not is_distributed())
-        (temporary / "progress.json").write_text(json.dumps(asdict(progress)))
-        for file in temporary.iterdir():
-            _sync(file)
-        if path.exists():
-            shutil.rmtree(path)  # incomplete, or of the same step
-        temporary.rename(path)
-        (path / "COMPLETE").touch()
-        _sync(path)
-        _sync(folder)
-    except (OSError, CheckpointException) as error:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise CheckpointError(f"{path} cannot be written: {_cause(error)}. Older checkpoints are intact.") from error
-    return path
-
-
 def load(path: Path, networks: StudentTeacher, optimizer: torch.optim.Optimizer) -> Progress:
     """Restore networks and optimizer in place, strictly; returns the progress.
 
     Raises:
         CheckpointError: the checkpoint cannot be read or does not have the names and shapes of this run.
     """
-    state = _state(networks, optimizer)
+    state = state_of(networks, optimizer)
     _read(state, path)
     set_model_state_dict(networks, state["networks"])
     set_optimizer_state_dict(networks.student, optimizer, state["optimizer"])
@@ -122,15 +89,8 @@ def load_networks(path: Path, networks: StudentTeacher) -> None:
     set_model_state_dict(networks, state["networks"])
 
 
-def prune(folder: Path, *, keep_last: int, keep_every_steps: int | None) -> None:
-    """Delete all complete checkpoints but the newest ``keep_last`` and those at multiples of ``keep_every_steps``."""
-    for step, path in complete_checkpoints(folder)[:-keep_last]:
-        if not (keep_every_steps and step % keep_every_steps == 0):
-            (path / "COMPLETE").unlink()  # so that a kill in the middle of the deletion leaves no half checkpoint
-            shutil.rmtree(path)
-
-
-def _state(networks: StudentTeacher, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+def state_of(networks: StudentTeacher, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """All tensors of a checkpoint by name; every rank brings its shards."""
     return {
         "networks": get_model_state_dict(networks),
         "optimizer": get_optimizer_state_dict(networks.student, optimizer),
@@ -156,31 +116,19 @@ def _read(state: dict[str, Any], path: Path) -> None:
         shown = "\n  ".join(problems[:20]) + (f"\n  … and {len(problems) - 20} more" if len(problems) > 20 else "")
         raise CheckpointError(f"{path} does not match this run:\n  {shown}")
     try:
-        with _one_process_is_fine():
-            read_state(state, storage_reader=reader, no_dist=not is_distributed())
+        expect_no_warning()
+        read_state(state, storage_reader=reader, no_dist=not is_distributed())
     except (Exception, CheckpointException) as error:
-        raise CheckpointError(f"{path} cannot be read: {_cause(error)}. {GO_BACK}") from error
+        raise CheckpointError(f"{path} cannot be read: {cause_of(error)}. {GO_BACK}") from error
 
 
-@contextmanager
-def _one_process_is_fine() -> Iterator[None]:
-    """Without a process group, which one process does not need, each call would warn."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
-        yield
+def expect_no_warning() -> None:
+    """Without a process group, which one process does not need, torch would warn at every call."""
+    warnings.filterwarnings("ignore", message="torch.distributed is disabled")
 
 
-def _cause(error: BaseException) -> str:
+def cause_of(error: BaseException) -> str:
     """The first line of what went wrong; torch wraps it together with its tracebacks."""
     if isinstance(error, CheckpointException) and error.failures:
         error = next(iter(error.failures.values()))[0]
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-
-
-def _sync(path: Path) -> None:
-    """Make sure that a file, or a folder's list of names, is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

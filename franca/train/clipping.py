@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from franca.distributed.shards import whole
 from franca.objective.network import Network
 
 
@@ -33,7 +34,7 @@ class Clip:
 
     def __call__(self, network: Network) -> Norms:
         """Clip in place; returns the norms from before."""
-        norms = {name: nn.utils.get_total_norm(_gradients(part)) for name, part in network.parts().items()}
+        norms = {name: whole(nn.utils.get_total_norm(_gradients(part))) for name, part in network.parts().items()}
         total = torch.linalg.vector_norm(torch.stack(list(norms.values())))
         if self.max_norm < float("inf"):
             for name, part in network.parts().items():

@@ -54,6 +54,10 @@ class Display:
             left = self._seconds_left(event.step)
             self.console.print(f"step {event.step}/{self.num_steps}  {text}  {clock(left)} left", soft_wrap=True)
 
+    def say(self, text: str) -> None:
+        """Print a line above the bar."""
+        self._bar.console.print(text, soft_wrap=True)
+
     def _seconds_left(self, step: int) -> float:
         seconds_per_step = (time.monotonic() - self._started) / max(1, step - self.start_step)
         return seconds_per_step * (self.num_steps - step)

@@ -6,6 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+
+from franca.distributed.together import on_rank_zero
+from franca.models.vision_transformer import VisionTransformer
 from franca.models.weights import save_backbone
 from franca.train.student_teacher import StudentTeacher
 
@@ -37,11 +42,19 @@ class ExportTeacher:
         self.info = dict(info)
 
     def __call__(self, path: Path, step: int) -> None:
-        """Replace ``path`` in one move."""
+        """Replace ``path`` in one move; rank 0 puts the shards together and writes, and every rank must ask."""
+        backbone = self.networks.teacher.backbone
+        state = get_model_state_dict(backbone, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+        on_rank_zero(lambda: self._write(path, backbone.config, state, step))
+
+    def _write(self, path: Path, architecture: Mapping[str, Any], state: Mapping[str, Any], step: int) -> None:
+        with torch.device("meta"):
+            backbone = VisionTransformer(**architecture)
+        backbone.load_state_dict(state, assign=True)
         path.parent.mkdir(parents=True, exist_ok=True)
         save_backbone(
             path,
-            self.networks.teacher.backbone,
+            backbone,
             mean=self.mean,
             std=self.std,
             image_size_px=self.image_size_px,

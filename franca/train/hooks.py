@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
+import time
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,20 +14,27 @@ from franca.errors import DivergedError, TooManyBadSamples
 from franca.train import checkpoint
 from franca.train.loop import StepEvent
 from franca.train.run_folder import RunFolder
-from franca.train.student_teacher import StudentTeacher
+from franca.train.saver import Saver
 
 
 class CountSamples:
-    """Counts images, and samples that could not be used by reason, over the whole run."""
+    """Counts images, and samples that could not be used by reason, over the whole run.
+
+    ``bad_places`` counts the latter by shard, or by folder, since this start.
+    """
+
+    def __init__(self) -> None:
+        self.bad_places = Counter[str]()
 
     def __call__(self, event: StepEvent) -> None:
         """Count this step's samples."""
         progress = event.progress
-        for batch in event.micro_batches:
-            progress.count("images", batch.num_images)
-            for skipped in batch.skipped:
-                progress.count("data/skipped")
-                progress.count(f"data/skipped/{skipped.reason}")
+        progress.count("images", event.num_images)
+        for skipped in event.skipped:
+            progress.count("data/skipped")
+            progress.count(f"data/skipped/{skipped.reason}")
+            if place := skipped.place:
+                self.bad_places[place] += 1
 
 
 class LimitBadSamples:
@@ -49,22 +57,23 @@ class LimitBadSamples:
         Raises:
             TooManyBadSamples: the share is above the limit.
         """
-        for batch in event.micro_batches:
-            self.examples.extend(f"{skipped.key} ({skipped.reason})" for skipped in batch.skipped)
+        self.examples.extend(f"{skipped.key} ({skipped.reason})" for skipped in event.skipped)
         counts = event.progress.counts
         bad = counts.get("data/skipped", 0)
         read = counts["images"] + bad
         if bad > self.max_fraction * max(read, self.judge_after):
-            reasons = [
-                f"{name.removeprefix('data/skipped/')} {number:,}"
-                for name, number in counts.items()
-                if name.startswith("data/skipped/")
-            ]
+            reasons = [f"{name} {number:,}" for name, number in skipped_by_reason(counts).items()]
             raise TooManyBadSamples(
                 f"{bad:,} of {read:,} samples could not be read ({', '.join(reasons)}), more than "
                 f"data.max_bad_fraction={self.max_fraction:g} allows. The last ones: {', '.join(self.examples)}. "
                 "Repair or remove them, or raise the limit."
             )
+
+
+def skipped_by_reason(counts: Mapping[str, int]) -> dict[str, int]:
+    """Samples that could not be used, by reason, of the counts of a run."""
+    prefix = "data/skipped/"
+    return {name.removeprefix(prefix): number for name, number in counts.items() if name.startswith(prefix)}
 
 
 class LimitSkippedSteps:
@@ -110,7 +119,7 @@ class LogMetrics:
         """Count the step; write a line where one is due."""
         if not event.result.applied:
             event.progress.count("steps_skipped")
-        self._images += sum(batch.num_images for batch in event.micro_batches)
+        self._images += event.num_images
         self._seconds += event.seconds
         self._waited += event.waited_seconds
         if event.step % self.every_steps and not event.is_last:
@@ -146,30 +155,28 @@ class SaveCheckpoints:
     """Saves a checkpoint and exports the teacher every ``every_steps`` steps and at the end.
 
     Args:
+        saver: Writes checkpoints in the background; the last one is waited for.
         export: Writes the teacher's backbone to a path, given the step.
         export_every_steps: Teachers at multiples of this are kept for good; None keeps only the newest.
+        say: Told, for every checkpoint, how long the run stood still for it.
     """
 
     def __init__(
         self,
         folder: RunFolder,
-        networks: StudentTeacher,
-        optimizer: torch.optim.Optimizer,
+        saver: Saver,
         *,
         every_steps: int,
-        keep_last: int,
-        keep_every_steps: int | None,
         export: Callable[[Path, int], None],
         export_every_steps: int | None,
+        say: Callable[[str], None],
     ) -> None:
         self.folder = folder
-        self.networks = networks
-        self.optimizer = optimizer
+        self.saver = saver
         self.every_steps = every_steps
-        self.keep_last = keep_last
-        self.keep_every_steps = keep_every_steps
         self.export = export
         self.export_every_steps = export_every_steps
+        self.say = say
 
     def __call__(self, event: StepEvent) -> None:
         """Save and export where it is due."""
@@ -177,6 +184,14 @@ class SaveCheckpoints:
             self.export(self.folder.exports / f"teacher_{checkpoint.step_name(event.step)}.safetensors", event.step)
         if event.step % self.every_steps and not event.is_last:
             return
+        started = time.perf_counter()
+        self.saver.save(event.progress)
+        saved = time.perf_counter()
         self.export(self.folder.exports / "teacher.safetensors", event.step)
-        checkpoint.save(self.folder.checkpoints, self.networks, self.optimizer, event.progress)
-        checkpoint.prune(self.folder.checkpoints, keep_last=self.keep_last, keep_every_steps=self.keep_every_steps)
+        if event.is_last:
+            self.saver.wait()
+        self.say(
+            f"checkpoint of step {event.step}: stood still for {saved - started:.2f} s to copy the state and "
+            f"{time.perf_counter() - saved:.2f} s to export the teacher"
+            + (" and finish writing" if event.is_last else "")
+        )

@@ -13,7 +13,10 @@ from typing import Protocol
 
 import torch
 
-from franca.batch import Batch
+from franca.batch import Batch, Skipped
+from franca.distributed.lifetime import STOP_SIGNALS
+from franca.distributed.together import any_rank, gather, raise_together
+from franca.errors import FrancaError
 from franca.objective.pretraining import PretrainingObjective
 from franca.train.checkpoint import Progress
 from franca.train.clipping import Clip
@@ -31,14 +34,22 @@ class StepEvent:
     result: StepResult
     rates: Rates
     micro_batches: Sequence[Batch]
+    """This rank's."""
     seconds: float
     waited_seconds: float
     stopping: bool
+    skipped: Sequence[Skipped] = ()
+    """Samples that could not be used, on any rank."""
 
     @property
     def step(self) -> int:
         """Steps done, this one included."""
         return self.progress.step
+
+    @property
+    def num_images(self) -> int:
+        """Images of the step, on all ranks."""
+        return self.micro_batches[0].global_batch
 
     @property
     def is_last(self) -> bool:
@@ -73,23 +84,28 @@ def train(
         networks: Student and teacher on ``device``.
         objective: Gives targets and losses.
         optimizer: Over the student.
-        loader: Micro-batches in the order of the plan, beginning with this step's.
+        loader: This rank's micro-batches in the order of the plan, beginning with this step's.
         schedule: Gives the rates of every step.
         clip: Clips gradients and measures them.
         progress: Advanced in place. A step that is not finite counts; it advances data, not weights.
-        accumulation: Micro-batches per step.
+        accumulation: Micro-batches of a rank per step.
         device: Where micro-batches go.
         hooks: Told of every step, in this order.
-        should_stop: Asked once after every step.
+        should_stop: Asked once after every step; one rank that is asked to stop stops all.
 
     Returns:
         Whether the run is finished.
+
+    Raises:
+        FrancaError: data or a hook ends the run; an error in the data is raised on every rank, between steps.
     """
     batches = iter(loader)
     while progress.step < schedule.num_steps:
         started = time.perf_counter()
-        micro_batches = [next(batches).to(device) for _ in range(accumulation)]
+        micro_batches = _take(batches, accumulation)
         waited = time.perf_counter() - started
+        skipped = _skipped_anywhere(micro_batches)
+        micro_batches = [batch.to(device) for batch in micro_batches]
         rates = schedule(progress.step)
         result = train_step(networks, objective, optimizer, micro_batches, rates, clip=clip)
         progress.step += 1
@@ -101,13 +117,32 @@ def train(
             micro_batches=micro_batches,
             seconds=time.perf_counter() - started,
             waited_seconds=waited,
-            stopping=should_stop(),
+            stopping=any_rank(should_stop()),
+            skipped=skipped,
         )
         for hook in hooks:
             hook(event)
         if event.stopping:
             break
     return progress.step >= schedule.num_steps
+
+
+def _take(batches: Iterator[Batch], number: int) -> list[Batch]:
+    """The next micro-batches; what is wrong with one rank's is raised on all."""
+    taken: list[Batch] = []
+    error = None
+    try:
+        taken += [next(batches) for _ in range(number)]
+    except FrancaError as found:
+        error = found
+    raise_together(error)
+    return taken
+
+
+def _skipped_anywhere(micro_batches: Sequence[Batch]) -> list[Skipped]:
+    """What was skipped on all ranks, in their order."""
+    skipped = [one for batch in micro_batches for one in batch.skipped]
+    return [one for rank in gather(skipped) for one in rank] if any_rank(bool(skipped)) else []
 
 
 @contextmanager
@@ -123,12 +158,10 @@ def stop_on_signal() -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         asked.set()
 
-    names = ("SIGTERM", "SIGINT", "SIGUSR1", "SIGUSR2")
-    signals = [getattr(signal, name) for name in names if hasattr(signal, name)]
     if threading.current_thread() is not threading.main_thread():
         yield asked.is_set
         return
-    before = {number: signal.signal(number, ask) for number in signals}
+    before = {number: signal.signal(number, ask) for number in STOP_SIGNALS}
     try:
         yield asked.is_set
     finally:

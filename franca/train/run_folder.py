@@ -27,6 +27,7 @@ import torch
 import franca
 from franca.config.recipes import differences, load_recipe, to_yaml
 from franca.config.schema import RESULT_GROUPS, Config
+from franca.distributed.together import on_rank_zero
 from franca.errors import ConfigError
 
 LOCK_NAME = ".lock"
@@ -37,13 +38,17 @@ HARMLESS = ("data.max_bad_fraction:",)
 
 
 class RunFolder:
-    """A locked run folder; use `open_run_folder` to get one."""
+    """A locked run folder; use `open_run_folder` to get one.
 
-    def __init__(self, path: Path, lock: IO[str]) -> None:
+    Only rank 0 holds the lock and writes; the methods of the others do nothing.
+    """
+
+    def __init__(self, path: Path, lock: IO[str] | None) -> None:
         self.path = path
         self._lock = lock
-        # A forked data worker would inherit the lock and hold it for a while after this process was killed.
-        os.register_at_fork(after_in_child=self._lock.close)
+        if lock is not None:
+            # A forked data worker would inherit the lock and hold it for a while after this process was killed.
+            os.register_at_fork(after_in_child=lock.close)
 
     @property
     def checkpoints(self) -> Path:
@@ -62,6 +67,8 @@ class RunFolder:
 
     def describe(self, config: Config, command: str, computes: str = "") -> None:
         """Write down the configuration, this command and the environment; ``computes`` is device and precision."""
+        if self._lock is None:
+            return
         write_text(self.path / "config.yaml", to_yaml(config))
         with open(self.path / "command.txt", "a", encoding="utf-8") as file:
             file.write(command + "\n")
@@ -69,19 +76,22 @@ class RunFolder:
 
     def cut_metrics(self, step: int) -> None:
         """Drop the lines of steps after ``step``, and a last line that was cut off, before a resumed run writes on."""
-        if self.metrics.exists():
+        if self._lock is not None and self.metrics.exists():
             kept = [line for line in self.metrics.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
             write_text(self.metrics, "".join(line + "\n" for line in kept))
 
     def append_metrics(self, record: Mapping[str, float]) -> None:
         """Add one line; it has the key ``step``. What is not finite becomes null, since JSON has no NaN."""
+        if self._lock is None:
+            return
         with open(self.metrics, "a", encoding="utf-8") as file:
             finite = {name: value if math.isfinite(value) else None for name, value in record.items()}
             file.write(json.dumps(finite, allow_nan=False) + "\n")
 
     def close(self) -> None:
         """Let go of the folder."""
-        self._lock.close()
+        if self._lock is not None:
+            self._lock.close()
 
 
 def open_run_folder(config: Config, *, fresh: bool = False) -> tuple[RunFolder, list[str]]:
@@ -98,6 +108,19 @@ def open_run_folder(config: Config, *, fresh: bool = False) -> tuple[RunFolder, 
         ConfigError: the folder is in use, holds something else, or holds a run whose results another
             configuration determines. Nothing is written then.
     """
+    locks: list[IO[str]] = []
+
+    def claim() -> tuple[Path, list[str]]:
+        path, changes, lock = _claim(config, fresh)
+        locks.append(lock)
+        return path, changes
+
+    path, changes = on_rank_zero(claim)
+    return RunFolder(path, locks[0] if locks else None), changes
+
+
+def _claim(config: Config, fresh: bool) -> tuple[Path, list[str], IO[str]]:
+    """The folder, what changed since its run began, and the lock."""
     path, existed = _inspect(config)
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -105,14 +128,14 @@ def open_run_folder(config: Config, *, fresh: bool = False) -> tuple[RunFolder, 
     except OSError as error:
         raise ConfigError(f"cannot write in run.dir={path}: {error.strerror}; choose another with run.dir=…") from None
     if not existed:
-        return RunFolder(path, lock), []
+        return path, [], lock
     if fresh:
         path.rename(_free_name(path))
         lock.close()
         path.mkdir()
-        return RunFolder(path, _lock(path)), []
+        return path, [], _lock(path)
     try:
-        return RunFolder(path, lock), _changes(path, config)
+        return path, _changes(path, config), lock
     except ConfigError:
         lock.close()
         raise

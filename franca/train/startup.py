@@ -11,7 +11,10 @@ from torch import nn
 
 from franca.config import derived
 from franca.config.schema import Config
+from franca.objective.backends import Backend, Choice
 from franca.train.assembly import peak_learning_rate
+from franca.train.machine import Machine
+from franca.train.parallel import num_shards
 from franca.train.student_teacher import StudentTeacher
 
 GIB = 2**30
@@ -20,26 +23,27 @@ GIB = 2**30
 def startup_facts(
     config: Config,
     networks: StudentTeacher,
+    machine: Machine,
     *,
-    device: torch.device,
-    precision: str,
+    prototypes: Choice,
     data: str,
     num_samples: int,
     start_step: int = 0,
 ) -> dict[str, str]:
     """The rows of the start-up table, by name."""
     train, run = config.train, config.run
-    micro_batch = derived.micro_batch(config)
     images = train.steps * train.global_batch
+    memory = estimate_memory(config, networks, machine, prototypes.backend)
     parts = {name: count_parameters(part) for name, part in networks.student.parts().items()}
     return {
         "data": data,
-        "device": f"{device}, {precision}, 1 rank, {torch.get_num_threads()} threads",
+        "device": f"{machine}, {torch.get_num_threads()} threads",
         "parameters": ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in parts.items()),
-        "memory, estimated": ", ".join(
-            f"{name} {size / GIB:.2f} GiB" for name, size in estimate_memory(config, networks, precision).items()
+        "memory, estimated" + (" a rank" if machine.ranks.world > 1 else ""): ", ".join(
+            f"{name} {size / GIB:.2f} GiB" for name, size in memory.items()
         ),
-        "global batch": f"{train.global_batch:,} images = {train.global_batch // micro_batch} x {micro_batch:,}",
+        "prototype losses": str(prototypes),
+        "global batch": f"{train.global_batch:,} images = {machine.share}",
         "steps": f"{train.steps:,}" + (f", going on after {start_step:,}" if start_step else ""),
         "images": f"{images:,} = {images / num_samples:.2f} passes over {num_samples:,}",
         "learning rate": f"{peak_learning_rate(config):.3g} ({config.optim.learning_rate:.3g}, rule "
@@ -61,29 +65,26 @@ def count_parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def estimate_memory(config: Config, networks: StudentTeacher, precision: str) -> dict[str, int]:
-    """Bytes by purpose; activations and logits are rough, the rest is exact.
+def estimate_memory(config: Config, networks: StudentTeacher, machine: Machine, backend: Backend) -> dict[str, int]:
+    """Bytes on one rank by purpose; activations and logits are rough, the rest is exact.
 
-    Activations count what a block keeps for the backward pass, about 16 widths per token plus its feed-forward, and
-    the logits what the dense losses keep: student logits, their softmax and the targets, in fp32.
+    Activations count what a block keeps for the backward pass, about 16 widths per token plus its feed-forward;
+    prototype logits are a chunk, or all of them where the losses are dense.
     """
     student, teacher = count_parameters(networks.student), count_parameters(networks.teacher)
-    batch = derived.micro_batch(config)
-    model, data, objective = config.model, config.data, config.objective
+    batch, world = machine.share.micro_batch, machine.ranks.world
+    shards = num_shards(machine.parallel, machine.ranks)
+    model, data = config.model, config.data
     patches_global = (data.global_size_px // model.patch_size_px) ** 2
     patches_local = (data.local_size_px // model.patch_size_px) ** 2
     tokens = batch * (2 * (patches_global + 1) + data.num_local_crops * (patches_local + 1))
-    masked = batch * patches_global * objective.mask_probability * sum(objective.mask_ratio)
-    prototypes = sum(round(objective.num_prototypes * fraction) for fraction in objective.nesting)
-    class_rows = batch * (2 + data.num_local_crops) * (objective.dino_weight > 0)
-    patch_rows = config.train.global_batch / batch * masked * (objective.ibot_weight > 0)
-    block = 30 * derived.width(model) * (4 if precision == "fp32" else 2)
+    block = 30 * derived.width(model) * (4 if machine.precision == "fp32" else 2)
     return {
-        "weights": 4 * (student + teacher),
-        "gradients": 4 * student,
-        "optimizer": 8 * student,
+        "weights": 4 * (student + teacher) // shards,
+        "gradients": 4 * student // shards,
+        "optimizer": 8 * student // shards,
         "activations": int(tokens * block * len(networks.student.backbone.blocks)),
-        "prototype logits": int(4 * prototypes * (3 * class_rows + 3 * patch_rows)),
+        "prototype logits": backend.logits_bytes(derived.dense_logits_bytes(config, micro_batch=batch, world=world)),
     }
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from franca.distributed.shards import local
 from franca.layers.initialization import STD
 from franca.objective.network import Network
 
@@ -48,6 +49,6 @@ class StudentTeacher(nn.Module):
 
     @torch.no_grad()
     def update_teacher(self, momentum: float) -> None:
-        """teacher = momentum * teacher + (1 - momentum) * student, in fp32."""
+        """teacher = momentum * teacher + (1 - momentum) * student, in fp32; every rank averages its own shards."""
         average = get_ema_multi_avg_fn(momentum)
-        average(list(self.teacher.parameters()), list(self.student.parameters()), 0)
+        average([local(p) for p in self.teacher.parameters()], [local(p) for p in self.student.parameters()], 0)

@@ -159,3 +159,19 @@ def test_a_wrong_path_is_wrong_input_and_a_failing_disk_a_failure(
     monkeypatch.setattr("franca.cli.main._run", fail)
     assert main([]) == code
     assert capsys.readouterr().err == f"error: {os.strerror(number)}: some/path\n"
+
+
+def test_another_rank_says_which_it_is_and_leaves_shared_errors_to_the_one_that_met_them(
+    command: Callable[[Callable[[argparse.Namespace], int]], None],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ranks = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
+    for name, value in ranks.items():
+        monkeypatch.setenv(name, value)
+    error = TooManyBadSamples("nothing can be read")
+    command(raiser(error))
+    for met_on_rank, printed in ((None, "rank 1: error: "), (1, "rank 1: error: "), (0, None)):
+        error.met_on_rank = met_on_rank
+        assert main(["try", "recipe"]) == 1
+        assert capsys.readouterr().err == (f"{printed}nothing can be read\n" if printed else "")

@@ -131,6 +131,14 @@ def test_paths_are_taken_as_they_stand(text: str) -> None:
     assert (config.data.train, config.run.dir) == (text, text)
 
 
+def test_braces_in_a_list_need_no_quotes() -> None:
+    text = "[~/photos, /laion/{00..19}.tar, 'a b{x,y}.tar', \"pipe:cat {0..9}\", https://host/{a,b}/*.tar]"
+    assert load_recipe("tiny", [f"data.train={text}"]).data.train == [
+        "~/photos", "/laion/{00..19}.tar", "a b{x,y}.tar", "pipe:cat {0..9}", "https://host/{a,b}/*.tar",
+    ]  # fmt: skip
+    assert load_recipe("tiny", ["data.train=a[1].tar"]).data.train == "a[1].tar"
+
+
 def test_a_path_may_be_a_list_or_nothing() -> None:
     config = load_recipe("tiny", ["data.train=[a.tar, b.tar]", "run.dir=null"])
     assert (config.data.train, config.run.dir) == (["a.tar", "b.tar"], None)

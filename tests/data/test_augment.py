@@ -1,18 +1,26 @@
 from __future__ import annotations
 
+import io
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
 from torch import Tensor
+from torchvision import transforms
 from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2.functional import resized_crop
 
-from franca.config.schema import DataConfig
+from franca.config.schema import DataConfig, SyntheticConfig
 from franca.data import augment
 from franca.data.augment import TRIES, MultiCrop, crop_box
+from franca.data.decode import REDUCTIONS, Picture, decode, decode_reduced
+from franca.data.synthetic import SyntheticSource
 
 PLAIN = DataConfig(
     global_size_px=40, local_size_px=24, num_local_crops=3, color_jitter=0, grayscale=0, solarize=0, flip=0,
@@ -155,3 +163,125 @@ def test_solarises_only_the_second_global_crop(no_blur: None) -> None:
     dark = [(crops.mean((1, 2, 3)) < 0.5).float().mean().item() for crops in (large[:500], large[500:], small)]
     assert dark[0] == dark[2] == 0
     assert abs(dark[1] - 0.2) < 0.09
+
+
+def drawn_jpegs(num: int, size_px: int) -> list[bytes]:
+    source = SyntheticSource(SyntheticConfig(num_images=num, size_px=size_px), "train")
+    files = []
+    for index in range(num):
+        buffer = io.BytesIO()
+        Image.fromarray(source.read(index).image.permute(1, 2, 0).numpy()).save(buffer, "jpeg", quality=92)
+        files.append(buffer.getvalue())
+    return files
+
+
+@given(st.integers(1, 5000), st.integers(1, 5000), st.integers(0, 1000))
+def test_a_reduction_leaves_every_view_the_pixels_it_needs(height: int, width: int, position: int) -> None:
+    crops = MultiCrop(PLAIN, seed=0)
+    draws = crops.draws(np.array([position]))[:, 0]
+    factor = crops.reduction(height, width, draws)
+    sizes = [PLAIN.global_size_px] * 2 + [PLAIN.local_size_px] * PLAIN.num_local_crops
+    scales = [PLAIN.global_scale] * 2 + [PLAIN.local_scale] * PLAIN.num_local_crops
+    spare = min(
+        min(crop_box(height, width, (scale[0], scale[1]), numbers[: 2 * TRIES + 2].tolist())[2:]) / size
+        for size, scale, numbers in zip(sizes, scales, draws, strict=True)
+    )
+    assert factor == max((one for one in (1, *REDUCTIONS) if one <= spare), default=1)
+
+
+WHOLE = replace(PLAIN, global_scale=[1.0, 1.0], local_scale=[1.0, 1.0])  # boxes that lie alike at every size
+
+
+@pytest.mark.parametrize(
+    ("config", "size_px", "factor", "largest", "mean"),
+    [(WHOLE, 320, 8, 4, 3), (WHOLE, 192, 4, 4, 2), (PLAIN, 448, 4, 8, 3), (PLAIN, 256, 2, 8, 3)],
+)
+def test_crops_of_a_reduced_jpeg_are_those_of_the_full_one(
+    no_blur: None, config: DataConfig, size_px: int, factor: int, largest: float, mean: float
+) -> None:
+    """The stated error, in 255ths, of a crop and on average; boxes move by up to half a pixel of the reduced image."""
+    crops, positions = MultiCrop(config, seed=0), np.arange(8)
+    draws = crops.draws(positions)
+    reduced, whole = [], []
+    for index, file in enumerate(drawn_jpegs(8, size_px)):
+        reduced.append(decode_reduced(file, "", partial(crops.reduction, draws=draws[:, index])))
+        whole.append(Picture.whole(decode(file, "")))
+    assert factor in {picture.width // picture.pixels.shape[2] for picture in reduced}
+    others = [whole[-1], *whole[:-1]]
+    small, full, other = (crops.cut(pictures, draws) for pictures in (reduced, whole, others))
+    for found, expected, wrong in zip(small, full, other, strict=True):
+        error = (found.float() - expected.float()).abs().mean((2, 3, 4))
+        assert error.max() < largest
+        assert error.mean() < mean
+        assert (wrong.float() - expected.float()).abs().mean() > 10 * mean
+
+
+def test_boxes_on_reduced_images_stay_inside() -> None:
+    crops, positions = MultiCrop(PLAIN, seed=0), np.arange(50)
+    draws = crops.draws(positions)
+    pictures = [Picture(torch.zeros(3, 23, 41, dtype=torch.uint8), 181, 325)] * 50
+    large, small = crops.cut(pictures, draws)
+    assert large.shape == (2, 50, 3, 40, 40) and small.shape == (3, 50, 3, 24, 24)
+
+
+def reference_views() -> list[transforms.Compose]:
+    """Global 1, global 2 and local, put together from torchvision's classes as the DINOv2 paper describes them."""
+    colors = [
+        transforms.RandomApply([transforms.ColorJitter(0.4, 0.4, 0.2, 0.1)], p=0.8),
+        transforms.RandomGrayscale(0.2),
+    ]
+    kinds = [
+        (PLAIN.global_size_px, PLAIN.global_scale, 1.0, 0.0),
+        (PLAIN.global_size_px, PLAIN.global_scale, 0.1, 0.2),
+        (PLAIN.local_size_px, PLAIN.local_scale, 0.5, 0.0),
+    ]
+    return [
+        transforms.Compose(
+            [
+                transforms.RandomResizedCrop(size, scale, interpolation=transforms.InterpolationMode.BICUBIC),
+                transforms.RandomHorizontalFlip(),
+                *colors,
+                transforms.RandomApply([transforms.GaussianBlur(9, (0.1, 2.0))], p=blur),
+                transforms.RandomSolarize(128, solarize),
+                transforms.ToTensor(),
+            ]
+        )
+        for size, scale, blur, solarize in kinds
+    ]
+
+
+def statistics(crops: Tensor) -> Tensor:
+    """Per crop: mean and spread of each channel, a histogram, detail along and across, colourfulness."""
+    bins = (crops * 255).round().div(32).floor()
+    return torch.cat(
+        [
+            crops.mean((2, 3)),
+            crops.std((2, 3)),
+            torch.stack([(bins == bin).float().mean((1, 2, 3)) for bin in range(8)], dim=1),
+            crops.diff(dim=-1).abs().mean((1, 2, 3))[:, None],
+            crops.diff(dim=-2).abs().mean((1, 2, 3))[:, None],
+            (crops.amax(1) - crops.amin(1)).mean((1, 2))[:, None],
+        ],
+        dim=1,
+    )
+
+
+def test_crops_of_jpegs_are_spread_as_torchvisions() -> None:
+    files, draws_per_file = drawn_jpegs(6, 256), 100
+    crops = MultiCrop(replace(PLAIN, color_jitter=0.8, grayscale=0.2, solarize=0.2, flip=0.5), seed=0)
+    draws = crops.draws(np.arange(len(files) * draws_per_file))
+    pictures = [
+        decode_reduced(files[index % len(files)], "", partial(crops.reduction, draws=draws[:, index]))
+        for index in range(draws.shape[1])
+    ]
+    assert sum(picture.width > picture.pixels.shape[2] for picture in pictures) > 0.9 * len(pictures)
+    large, small = crops.finish(*crops.cut(pictures, draws), draws)
+    ours = [large[: len(pictures)], large[len(pictures) :], small[: len(pictures)]]
+    torch.manual_seed(0)
+    images = [Image.open(io.BytesIO(file)).convert("RGB") for file in files]
+    for mine, transform in zip(ours, reference_views(), strict=True):
+        theirs = torch.stack([transform(image) for image in images for _ in range(draws_per_file)])
+        found, expected = statistics(mine), statistics(theirs)
+        noise = ((found.var(0) + expected.var(0)) / len(pictures)).sqrt()
+        assert ((found.mean(0) - expected.mean(0)).abs() < 5 * noise + 0.004).all()
+        assert ((found.std(0) - expected.std(0)).abs() < 0.25 * expected.std(0) + 0.004).all()

@@ -1,15 +1,20 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from franca.batch import Batch
 from franca.config.schema import Config, DataConfig, ModelConfig, PerformanceConfig, TrainConfig
 from franca.data.collate import ATTEMPTS, PretrainingData
+from franca.data.decode import decode
+from franca.data.sample import Encoded, Sample
 from franca.errors import TooManyBadSamples
 from tests.data.fake import FakeSource
 
@@ -115,3 +120,63 @@ def test_a_source_without_readable_samples_is_given_up() -> None:
 def test_fewer_samples_than_a_batch() -> None:
     batch = PretrainingData.from_config(FakeSource(5), config())[0]
     assert sorted(batch.samples.tolist()[:10]) == sorted([*range(5), *range(5)])
+
+
+class FileSource(FakeSource):
+    """JPEGs, larger than crops need; those whose index is ``bad`` are cut off."""
+
+    def __init__(self, num_samples: int, *, bad: tuple[int, ...] = ()) -> None:
+        super().__init__(num_samples)
+        self._cut_off = bad
+        self.full_reads = 0
+
+    def read_encoded(self, index: int) -> Encoded:
+        noise = np.random.default_rng(index).integers(0, 256, (8, 6, 3), dtype=np.uint8)
+        buffer = io.BytesIO()
+        Image.fromarray(noise).resize((240, 320)).save(buffer, "jpeg", subsampling=0)
+        data = buffer.getvalue()
+        return Encoded(str(index), data[:1000] if index in self._cut_off else data)
+
+    def read(self, index: int) -> Sample:
+        self.full_reads += 1
+        file = self.read_encoded(index)
+        return Sample(file.key, decode(file.data, file.key))
+
+
+class PlainSource(FakeSource):
+    """The images of a file source, not as files."""
+
+    def __init__(self, files: FileSource) -> None:
+        super().__init__(len(files))
+        self.files = files
+
+    def read(self, index: int) -> Sample:
+        return self.files.read(index)
+
+
+def test_files_are_decoded_no_larger_than_needed() -> None:
+    files = FileSource(50)
+    batch = PretrainingData.from_config(files, config())[0]
+    assert files.full_reads == 0
+    plain = PretrainingData.from_config(PlainSource(files), config())[0]
+    assert files.full_reads == 12
+    for name in ("global_crops", "local_crops"):
+        found, expected = getattr(batch, name), getattr(plain, name)
+        assert 0 < (found - expected).abs().mean() < 0.1 * expected.std()
+
+
+def test_a_cut_off_file_is_replaced() -> None:
+    good = PretrainingData.from_config(FileSource(20), config())[0]
+    batch = PretrainingData.from_config(FileSource(20, bad=(3, 4)), config())[0]
+    replaced = [sample in (3, 4) for sample in good.samples.tolist()]
+    assert [not same for same in (good.samples == batch.samples).tolist()] == replaced
+    assert {skipped.reason for skipped in batch.skipped} == {"truncated"}
+
+
+def test_a_cut_batch_is_bytes_and_finishes_to_the_batch() -> None:
+    data = PretrainingData.from_config(FakeSource(50), config())
+    cut = data.cut(2)
+    assert cut.batch.global_crops.dtype == cut.batch.local_crops.dtype == torch.uint8
+    assert cut.batch.global_crops.shape == (24, 3, 16, 16)
+    assert_equal(data.finish(cut, torch.device("cpu")), data[2])
+    assert_equal(data.finish(cut, torch.device("cpu")), data[2])  # finishing does not use the bytes up

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from franca.data import decode as module
-from franca.data.decode import REASONS, decode
+from franca.data.decode import REASONS, Picture, decode, decode_reduced
 from franca.data.sample import BadSample
 
 
@@ -156,3 +156,63 @@ def test_gzip_bomb_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_MAX_BYTES", 1000)
     with pytest.raises(BadSample, match="too_large"):
         decode(gzip.compress(bytes(100_000)), "key")
+
+
+def smooth_photo(height: int = 120, width: int = 200) -> Image.Image:
+    """Noise without the finest detail, as in a photo."""
+    noise = np.random.default_rng(0).integers(0, 256, (height // 4, width // 4, 3), dtype=np.uint8)
+    return Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC)
+
+
+@pytest.mark.parametrize("factor", [1, 2, 4, 8])
+@pytest.mark.parametrize(("height", "width"), [(120, 200), (121, 203), (9, 17)])
+def test_a_jpeg_is_decoded_as_small_as_is_asked(factor: int, height: int, width: int) -> None:
+    asked = []
+
+    def reduction(*size: int) -> int:
+        asked.append(size)
+        return factor
+
+    data = encoded(smooth_photo(height, width), "jpeg", quality=95, subsampling=0)
+    picture = decode_reduced(data, "key", reduction)
+    assert asked == [(height, width)]
+    assert (picture.height, picture.width) == (height, width)
+    assert picture.pixels.shape == (3, -(-height // factor), -(-width // factor))
+    full = decode(data, "key")[:, : height // factor * factor, : width // factor * factor].float()
+    means = full.unflatten(2, (-1, factor)).unflatten(1, (-1, factor)).mean((2, 4))
+    small = picture.pixels[:, : height // factor, : width // factor]
+    assert (small - means).abs().mean() < 1.5
+
+
+def test_size_and_pixels_of_a_reduced_jpeg_are_upright() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # lies on its side
+    picture = decode_reduced(encoded(smooth_photo(), "jpeg", exif=exif), "key", lambda height, width: 2)
+    assert (picture.height, picture.width) == (200, 120)
+    assert picture.pixels.shape == (3, 100, 60)
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK"])
+def test_a_reduced_jpeg_of_another_mode_becomes_rgb(mode: str) -> None:
+    picture = decode_reduced(encoded(smooth_photo().convert(mode), "jpeg"), "key", lambda height, width: 4)
+    assert picture.pixels.shape == (3, 30, 50)
+
+
+@pytest.mark.parametrize("format", ["png", "webp", "gif", "bmp"])
+def test_formats_that_cannot_be_reduced_are_not_asked(format: str) -> None:
+    def reduction(height: int, width: int) -> int:
+        raise AssertionError
+
+    picture = decode_reduced(encoded(photo(), format), "key", reduction)
+    assert picture.pixels.shape == (3, 40, 50) == (3, picture.height, picture.width)
+
+
+def test_a_cut_off_jpeg_is_bad_at_reduced_size_too() -> None:
+    data = encoded(smooth_photo(), "jpeg", quality=95)
+    with pytest.raises(BadSample, match="truncated"):
+        decode_reduced(data[: len(data) // 2], "key", lambda height, width: 4)
+
+
+def test_a_whole_picture_has_its_own_size() -> None:
+    picture = Picture.whole(torch.zeros(3, 5, 7, dtype=torch.uint8))
+    assert (picture.height, picture.width) == (5, 7)

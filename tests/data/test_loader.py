@@ -13,6 +13,8 @@ import torch
 
 from franca.data.collate import PretrainingData
 from franca.data.loader import Batches, make_loader
+from franca.data.packed import PackedStrings
+from franca.data.sample import Sample
 from franca.errors import TooManyBadSamples
 from tests.data.fake import FakeSource
 from tests.data.test_collate import assert_equal, config
@@ -32,6 +34,15 @@ def test_workers_do_not_change_batches(workers: int) -> None:
     assert len(alone) == len(together) == 6
     for first, second in zip(alone, together, strict=True):
         assert_equal(first, second)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_colours_on_the_device_give_the_same_batches(workers: int) -> None:
+    data = PretrainingData.from_config(FakeSource(50, bad=[3]), config(micro_batch=4))
+    loader = make_loader(data, start=0, stop=3, workers=workers, device=CPU, augment_on="device")
+    batches = list(loader)
+    for found, expected in zip(batches, load(FakeSource(50, bad=[3]), stop=3), strict=True):
+        assert_equal(found, expected)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -130,6 +141,42 @@ def test_a_process_that_fails_in_the_middle_does_not_wait_for_its_workers() -> N
     assert not any(map(is_alive, workers))
 
 
+class ManyPaths(FakeSource):
+    """A million paths, of which each gives a tiny image."""
+
+    def __init__(self) -> None:
+        super().__init__(1_000_000)
+        self._paths = PackedStrings(
+            f"photos/{index % 1000:03d}/{index:07d}_of_a_million.jpg" for index in range(len(self))
+        )
+
+    def read(self, index: int) -> Sample:
+        assert self._paths[index].endswith(f"{index:07d}_of_a_million.jpg")
+        return super().read(index)
+
+
+def own_bytes(pid: int) -> int:
+    """Memory that a process shares with no other: what copying on write adds up to."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Private_"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="reads /proc")
+def test_the_memory_of_workers_stays_flat_over_a_million_paths() -> None:
+    batches = load(ManyPaths(), stop=2100, workers=2)
+    sizes = []
+    for number in range(2001):
+        next(batches)
+        if number in (50, 1000, 2000):
+            sizes.append([own_bytes(worker.pid or 0) for worker in multiprocessing.active_children()])
+    batches.close()
+    assert len(sizes) == 3 and all(len(size) == 2 for size in sizes)
+    for early, middle, late in zip(*sizes, strict=True):
+        assert middle - early < 8 << 20
+        assert late - early < 8 << 20
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("workers", [0, 1])
@@ -139,3 +186,15 @@ def test_batches_for_cuda_are_pinned(workers: int) -> None:
     assert batch.global_crops.is_pinned()
     assert batch.masks.is_pinned()
     assert batch.to(torch.device("cuda")).samples.is_cuda
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("workers", [0, 1])
+def test_cuda_finishes_batches_as_the_cpu_does(workers: int) -> None:
+    data = PretrainingData.from_config(FakeSource(50), config())
+    cuda = torch.device("cuda")
+    (batch,) = make_loader(data, start=0, stop=1, workers=workers, device=cuda, augment_on="device")
+    assert batch.global_crops.is_cuda and batch.samples.is_cuda
+    for name in ("global_crops", "local_crops"):
+        torch.testing.assert_close(getattr(batch, name).cpu(), getattr(data[0], name), atol=5e-3, rtol=0)

@@ -104,18 +104,94 @@ def test_six_hundred_million_samples_start_anywhere_at_once() -> None:
     assert peak_bytes < 50e6
 
 
-def test_replacements_are_fixed_and_come_from_the_same_stretch_of_data() -> None:
-    plan = SamplePlan([100] * 100, seed=0, order="lanes", num_lanes=10, window=100)
-    again = SamplePlan([100] * 100, seed=0, order="lanes", num_lanes=10, window=100)
-    choices = [plan.replacement(1230, attempt) for attempt in range(40)]
-    assert choices == [again.replacement(1230, attempt) for attempt in range(40)]
-    assert len(set(choices)) > 20
-    assert int(plan.samples([1230])[0]) not in choices
-    assert len({choice // 100 for choice in choices}) <= 5
+def test_replacements_are_fixed_and_come_from_what_is_being_read() -> None:
+    plan = SamplePlan([100] * 1000, seed=0, order="lanes", num_lanes=10, window=100)
+    again = SamplePlan([100] * 1000, seed=0, order="lanes", num_lanes=10, window=100)
+    choices = [plan.replacement(position, attempt) for position in range(1230, 1300) for attempt in range(3)]
+    assert choices == [again.replacement(position, attempt) for position in range(1230, 1300) for attempt in range(3)]
+    assert len(set(choices)) > 100
+    being_read = plan.samples(1230 + np.arange(10 * 200)) // 100  # all lanes, this window of theirs and the next
+    assert {choice // 100 for choice in choices} <= set(being_read.tolist())
+
+
+def test_a_shard_that_is_bad_as_a_whole_can_be_replaced() -> None:
+    # One shard of 100 is bad. Each of its samples needs hardly more than one replacement, even with a single lane.
+    for num_lanes, most in ((64, 1.1), (1, 6.0)):
+        plan = SamplePlan([500] * 100, seed=1, order="lanes", num_lanes=num_lanes, window=50)
+        positions = np.flatnonzero(plan.samples(np.arange(50_000)) // 500 == 7)
+        tries = [next(a for a in range(16) if plan.replacement(int(p), a) // 500 != 7) + 1 for p in positions[::25]]
+        assert np.mean(tries) < most
 
 
 def test_the_only_sample_replaces_itself() -> None:
     assert SamplePlan([1], seed=0).replacement(5, 0) == 0
+
+
+def dealt(plan: SamplePlan, steps: range, *, batch: int, ranks: int, workers: int) -> np.ndarray:
+    """What each rank sees in each step [steps, ranks, images]: its workers take turns at micro-batches of one image."""
+    share = batch // ranks
+    positions = np.array(steps)[:, None] * batch + np.arange(batch)
+    seen = np.empty((len(steps), ranks, share), np.int64)
+    for rank in range(ranks):
+        items = positions[:, rank * share : (rank + 1) * share].ravel()
+        made = np.empty_like(items)
+        for worker in range(workers or 1):
+            made[worker :: workers or 1] = plan.samples(items[worker :: workers or 1])
+        seen[:, rank] = made.reshape(len(steps), share)
+    return seen
+
+
+@pytest.mark.parametrize("num_shards", [1, 3, 7, 64])
+@pytest.mark.parametrize("order", ["full", "lanes"])
+def test_ranks_and_workers_change_nothing_and_none_idles(num_shards: int, order: str) -> None:
+    """Also where there are fewer shards than ranks times workers."""
+    rng = np.random.default_rng(num_shards)
+    sizes = rng.integers(1, 40, num_shards)
+    sizes[-1] += -sizes.sum() % 24  # so that a pass is a whole number of steps
+    n, batch = int(sizes.sum()), 24
+    plan = SamplePlan(sizes, seed=num_shards, order=order, num_lanes=8, window=16)
+    expected = plan.samples(np.arange(2 * n))
+    for ranks in (1, 2, 3, 8):
+        for workers in (0, 1, 4):
+            order_seen = dealt(plan, range(2 * n // batch), batch=batch, ranks=ranks, workers=workers).ravel()
+            assert np.array_equal(order_seen, expected)  # each step sees what one process would, and nobody idles
+            first, second = order_seen[:n], order_seen[n:]
+            assert np.array_equal(np.sort(first), np.arange(n)) and np.array_equal(np.sort(second), np.arange(n))
+            assert n < 30 or not np.array_equal(first, second)
+
+
+def test_a_change_of_ranks_and_workers_loses_and_repeats_nothing() -> None:
+    sizes = [30, 41, 25, 24]
+    plan = SamplePlan(sizes, seed=3, order="lanes", num_lanes=4, window=16)
+    made = dealt(plan, range(6), batch=12, ranks=2, workers=3)
+    before = made[:4]  # steps 4 and 5 were made ahead, and are lost with the workers: they are made again
+    after = dealt(plan, range(4, 10), batch=12, ranks=4, workers=1)
+    seen = np.concatenate([before.ravel(), after.ravel()])
+    assert np.array_equal(np.sort(seen), np.arange(120))
+
+
+def class_entropy(classes: np.ndarray, batch: int) -> float:
+    """Mean over batches, in nats."""
+    entropies = []
+    for start in range(0, len(classes), batch):
+        share = np.unique(classes[start : start + batch], return_counts=True)[1] / batch
+        entropies.append(-(share * np.log(share)).sum())
+    return float(np.mean(entropies))
+
+
+def test_one_class_a_tar_still_gives_mixed_batches() -> None:
+    """21,841 synsets, as in ImageNet-21K: no batch is of few classes although each tar is of one."""
+    rng = np.random.default_rng(0)
+    sizes = np.maximum(1, rng.gamma(2.0, 300, 21_841)).astype(np.int64)  # 13 million
+    positions = int(0.4 * sizes.sum()) + np.arange(8 * 2048)
+    ends = np.cumsum(sizes)
+    entropy = {
+        order: class_entropy(np.searchsorted(ends, plan.samples(positions), side="right"), 2048)
+        for order in ("full", "lanes")
+        if (plan := SamplePlan(sizes, seed=0, order=order))
+    }
+    assert entropy["full"] == pytest.approx(7.55, abs=0.05)  # nearly ln 2048 = 7.62: hardly two images share a class
+    assert entropy["lanes"] > np.log(500)  # as if 500 classes had equal shares of a batch
 
 
 @pytest.mark.parametrize("sizes", [[], [0, 0]])

@@ -6,10 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from franca.config.schema import SyntheticConfig
-from franca.data.sources import describe, open_source
+from franca.config.schema import DataConfig, PerformanceConfig, SyntheticConfig
+from franca.data import shard_cache
+from franca.data.mixture import MixtureSource
+from franca.data.sample import BadSample
+from franca.data.shard_cache import RemoteSettings
+from franca.data.sources import describe, open_source, open_training_source
 from franca.errors import DataError
 
+from .servers import serve
 from .tars import picture, write_tar
 
 
@@ -97,8 +102,10 @@ def test_no_readable_image(folder: Path, tars: Path) -> None:
         ([], "auto", "No data given"),
         ("empty", "auto", "No image in empty: looked for .*found 0 other files"),
         ("note.txt", "auto", "note.txt is neither a folder nor a .tar"),
-        ("s3://bucket/{0..9}.tar", "auto", "is an address"),
-        ("pipe:cat x", "auto", "is an address"),
+        ("s3://bucket/{0..9}.tar", "auto", "Cannot open s3:// addresses: Install s3fs"),
+        ("gopher://host/{0..9}.tar", "auto", "nothing opens gopher://"),
+        ("pipe:exit 3", "auto", "None of the 1 tars of pipe:exit 3 can be read"),
+        ("no_such_module:make", "auto", "Cannot make a source of images from no_such_module:make: ModuleNotFoundError"),
         ("empty", "zip", "Unknown kind of data 'zip'. Expected one of: auto, folder, tar, synthetic"),
         (["empty", "empty"], "folder", "Expected one folder, got 2"),
         ("empty", "tar", "No tar in empty"),
@@ -108,10 +115,49 @@ def test_wrong_input(
     location: str | list[str], kind: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(shard_cache, "_FIRST_PAUSE_SECONDS", 0.0)
     Path("empty").mkdir()
     Path("note.txt").write_text("no tar")
     with pytest.raises(DataError, match=message):
         open_source(location, kind=kind)
+
+
+def test_tars_elsewhere(tars: Path, tmp_path: Path) -> None:
+    settings = RemoteSettings(folder=tmp_path / "cache")
+    with serve(tars) as server:
+        for location in (f"{server.address}/{{0..2}}.tar", f"pipe:cat {tars}/{{0..2}}.tar"):
+            source = open_source(location, labels=True, remote=settings)
+            assert describe(source) == "tar shards (remote), 3 files, 3 images, 3 classes"
+            assert source.read(2).label == 2
+        (tars / "list.txt").write_text(f"0.tar\n{server.address}/1.tar\n")
+        assert [open_source(f"@{tars}/list.txt", remote=settings).read(i).key for i in (0, 1)] == ["0.tar/a", "1.tar/a"]
+
+
+def test_a_missing_tar_of_a_list_is_kept_and_counted(tars: Path, caplog: pytest.LogCaptureFixture) -> None:
+    source = open_source([f"{tars}/0.tar", f"{tars}/gone.tar", f"{tars}/2.tar"])
+    assert source.group_sizes == (1, 1, 1)
+    with pytest.raises(BadSample, match=r"gone\.tar/#0: unreadable"):
+        source.read(1)
+    assert "1 of 3 tars" in caplog.text
+
+
+def test_several_sources_with_weights(folder: Path, tars: Path) -> None:
+    data = DataConfig(train=[str(folder), f"{tars}/*.tar", "synthetic"], weights=[2, 1, 1])
+    source = open_training_source(data, PerformanceConfig())
+    assert isinstance(source, MixtureSource)
+    assert describe(source) == (
+        f"mixture: 50.0% folder, 3 images ({folder}); 25.0% tar shards, 3 files, 3 images ({tars}/*.tar); "
+        "25.0% drawn images, 20,000 images, 8 classes (synthetic)"
+    )
+    assert [source.read(index).key for index in (0, 3, 6)] == ["cat/1.png", "0.tar/a", "train/00000000"]
+
+
+def test_layouts_are_named(tars: Path) -> None:
+    (tars / "0_stats.json").write_text('{"successes": 1}')
+    assert describe(open_source(f"{tars}/0.tar")) == "tar shards (img2dataset), 1 file, 1 image"
+    for shard in range(3):
+        (tars / f"{shard}.tar").rename(tars / f"n0000000{shard}.tar")
+    assert describe(open_source(f"{tars}/n*.tar")) == "tar shards (one tar a synset), 3 files, 3 images"
 
 
 def test_real_photos(test_data: Path) -> None:

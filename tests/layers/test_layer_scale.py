@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from franca.layers.layer_scale import LayerScale, scaled_linear
+from franca.layers.layer_scale import LayerScale, folding_is_faster, scaled_linear
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
@@ -13,6 +13,26 @@ def test_scaled_linear_scales_the_output(dtype: torch.dtype) -> None:
     gamma, x = torch.randn(5).to(dtype), torch.randn(7, 3).to(dtype)
     torch.testing.assert_close(scaled_linear(layer, x, gamma), layer(x) * gamma)
     assert torch.equal(scaled_linear(layer, x, None), layer(x))
+
+
+@pytest.mark.parametrize("num_tokens", [2, 3, 4, 50])
+@pytest.mark.parametrize("autocast", [False, True])
+def test_inference_agrees_however_many_tokens(num_tokens: int, autocast: bool) -> None:
+    layer, gamma, x = nn.Linear(3, 5), torch.randn(5), torch.randn(2, num_tokens, 3)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        found = scaled_linear(layer, x, gamma)
+    tolerance = 2e-2 if autocast else 1e-6
+    torch.testing.assert_close(found.float(), layer(x) * gamma, rtol=tolerance, atol=tolerance)
+
+
+def test_weights_are_scaled_in_training_and_where_tokens_are_many() -> None:
+    layer = nn.Linear(64, 8)
+    few, many = torch.empty(2, 32, 64), torch.empty(2, 33, 64)
+    assert folding_is_faster(layer, few)
+    with torch.no_grad():
+        assert not folding_is_faster(layer, few)
+        assert folding_is_faster(layer, many)
+    assert not folding_is_faster(layer.half(), many)
 
 
 def test_gradients_are_those_of_the_product() -> None:

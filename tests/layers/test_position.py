@@ -9,9 +9,9 @@ from torch import Tensor
 from franca.layers.position import resize_positions
 
 
-def cubic(distance: float) -> float:
-    """The cubic convolution kernel with a = -0.75."""
-    x, a = abs(distance), -0.75
+def cubic(distance: float, a: float = -0.75) -> float:
+    """The cubic convolution kernel."""
+    x = abs(distance)
     if x <= 1:
         return (a + 2) * x**3 - (a + 3) * x**2 + 1
     return a * (x**3 - 5 * x**2 + 8 * x - 4) if x < 2 else 0.0
@@ -42,6 +42,28 @@ def test_offset_samples_at_the_shifted_scale(grid: tuple[int, int]) -> None:
     torch.testing.assert_close(resize_positions(positions, (4, 3), grid, "offset"), expected, rtol=1e-4, atol=1e-5)
 
 
+def resize_line_antialiased(values: Tensor, size: int) -> Tensor:
+    """Every output is the mean of its inputs under a cubic kernel, a = -0.5, as wide as the line shrinks."""
+    step = len(values) / size
+    reach = max(step, 1.0)
+    rows = []
+    for index in range(size):
+        place = (index + 0.5) * step
+        taps = [tap for tap in range(len(values)) if abs(tap + 0.5 - place) < 2 * reach]
+        weights = torch.tensor([cubic((tap + 0.5 - place) / reach, a=-0.5) for tap in taps])
+        rows.append(sum(weight * values[tap] for weight, tap in zip(weights / weights.sum(), taps, strict=True)))
+    return torch.stack(rows)
+
+
+@pytest.mark.parametrize("grid", [(5, 7), (8, 2), (3, 9), (2, 1)])
+def test_size_is_antialiased(grid: tuple[int, int]) -> None:
+    positions = torch.randn(1, 4 * 6, 5)
+    plane = resize_line_antialiased(positions[0].view(4, 6, 5), grid[0])
+    plane = resize_line_antialiased(plane.transpose(0, 1), grid[1]).transpose(0, 1)
+    expected = plane.reshape(1, grid[0] * grid[1], 5)
+    torch.testing.assert_close(resize_positions(positions, (4, 6), grid, "size"), expected, rtol=1e-4, atol=1e-5)
+
+
 def test_size_equals_a_plane_that_is_linear_in_rows() -> None:
     """Rows and columns are not swapped, and the interior of a ramp stays a ramp."""
     ramp = torch.arange(12.0)[:, None].expand(12, 9).reshape(1, 108, 1)
@@ -64,10 +86,12 @@ def test_the_stored_grid_is_left_alone() -> None:
 @pytest.mark.parametrize("interpolation", ["size", "offset"])
 @pytest.mark.parametrize("stored", [16, 37])
 def test_every_grid_comes_out_right(interpolation: str, stored: int) -> None:
-    positions = torch.randn(1, stored * stored, 2)
-    for rows in range(1, 43):
-        resized = resize_positions(positions, (stored, stored), (rows, 43 - rows), interpolation)
-        assert resized.shape == (1, rows * (43 - rows), 2)
+    """All that images of 14 to 600 pixels can have, in patches of 14."""
+    positions = torch.randn(1, stored * stored, 1)
+    for rows in range(1, 44):
+        for columns in (1, 16, 37, 44 - rows):
+            resized = resize_positions(positions, (stored, stored), (rows, columns), interpolation)
+            assert resized.shape == (1, rows * columns, 1)
 
 
 def test_interpolates_in_fp32_and_returns_the_dtype_given() -> None:

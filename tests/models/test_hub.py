@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +10,14 @@ import torch
 
 import franca
 from franca.errors import CheckpointError, ConfigError
+from franca.models import releases
 from franca.models.hub import load
 from franca.models.registry import build_release
+from franca.models.releases import Weights
+from franca.models.vision_transformer import VisionTransformer
 from franca.models.weights import save_backbone
+from tests.models.released import SMALL, chunked, heads, in_pieces, prefixed, small
+from tests.models.server import Site, serve
 
 TINY: dict[str, Any] = {"width": 16, "depth": 1, "num_heads": 2}
 
@@ -53,7 +60,7 @@ def test_weights_of_another_architecture(run: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "arguments", "error", "message"),
     [
-        ("franca_vitb14", {}, CheckpointError, "no public weights.*pretrained=False"),
+        ("franca_vits14", {}, CheckpointError, "no public weights.*pretrained=False"),
         (
             "franca_vitb41",
             {"pretrained": False},
@@ -62,6 +69,20 @@ def test_weights_of_another_architecture(run: Path) -> None:
         ),
         ("franca_vitb14", {"pretrained": False, "weights": "x"}, ConfigError, "contradict"),
         ("franca_vitb14", {"weights": "/none"}, CheckpointError, "/none: No such file"),
+        (
+            "franca_vitb14",
+            {"weights": "LAION"},
+            CheckpointError,
+            r"No weights LAION: .* nor a name. Weights of franca_vitb14: IN21K \(default\), IN21K_224, IN21K_518",
+        ),
+        ("franca_vitl14", {"weights": "IN21K"}, CheckpointError, "not public: .*identical to DINOv2-L"),
+        ("franca_vits14", {"weights": "IN21K"}, CheckpointError, "No weights IN21K.*none by name"),
+        (
+            "franca_vits14",
+            {"pretrained": False, **TINY, "mean": (0, 0)},
+            ConfigError,
+            "mean has 2 numbers.* 3 channels",
+        ),
     ],
 )
 def test_wrong_use(name: str, arguments: dict[str, Any], error: type[Exception], message: str) -> None:
@@ -77,3 +98,162 @@ def test_a_folder_without_an_export(tmp_path: Path) -> None:
 def test_a_path_takes_no_overrides(run: Path) -> None:
     with pytest.raises(ConfigError, match="leave out pretrained=False, num_registers"):
         load(run, pretrained=False, num_registers=4)
+
+
+FOREIGN: dict[str, Any] = {**SMALL, "verbose": False}
+
+
+@pytest.fixture
+def model() -> VisionTransformer:
+    return small()
+
+
+@pytest.fixture
+def checkpoint(model: VisionTransformer, tmp_path: Path) -> Path:
+    """A file as the authors release it, of a small model."""
+    path = tmp_path / "franca_vitb14_In21K.pth"
+    torch.save({"teacher": prefixed(chunked(model.state_dict()), "backbone.") | heads()}, path)
+    return path
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """A server, and an empty cache."""
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
+    with serve() as site:
+        yield site
+
+
+def same(one: VisionTransformer, other: VisionTransformer) -> bool:
+    images = torch.randn(1, 3, 28, 56, generator=torch.Generator().manual_seed(0))
+    return torch.equal(one.features(images).patches, other.features(images).patches)
+
+
+def test_a_checkpoint_of_others_by_path_address_and_name(checkpoint: Path, model: VisionTransformer) -> None:
+    found = [
+        load(checkpoint, verbose=False),
+        franca.load(checkpoint.as_uri(), verbose=False),
+        load("franca_vitb14", weights=checkpoint, **FOREIGN),
+        load("franca_vitb14", weights=str(checkpoint), **FOREIGN),
+        load("franca_vitb14", weights=checkpoint.as_uri(), **FOREIGN),
+    ]
+    assert all(same(one, model) for one in found)
+    assert not any(one.training for one in found)
+    assert found[0].export_info == {"source": str(checkpoint), "layout": "dinov2"}
+
+
+def test_what_matched_is_told_once(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    load(checkpoint)
+    assert capsys.readouterr().err.count("0 missing, 0 unexpected; 4 of training heads left aside\n") == 1
+    load(checkpoint, verbose=False)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "message"),
+    [
+        (
+            "franca_vitl14",
+            {},
+            "not of franca_vitl14: width is 128 instead of 1024, depth is 5 instead of 24, num_heads",
+        ),
+        ("dinov2_vitb14", SMALL, "not of dinov2_vitb14: ffn is 'swiglu' instead of 'mlp'"),
+        ("franca_vitb16", SMALL, "patch_size_px is 14 instead of 16"),
+        ("franca_vitb14", {**SMALL, "num_registers": 4}, "num_registers is 0 instead of 4"),
+        ("franca_vitb14", {**SMALL, "layer_scale": None}, "layer_scale is 1e-05 instead of None"),
+        ("franca_vitb14", {**SMALL, "stochastic_depth": 0.1}, "stochastic_depth is 0.0 instead of 0.1"),
+    ],
+)
+def test_a_checkpoint_of_another_architecture(
+    checkpoint: Path, name: str, overrides: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(CheckpointError, match=message):
+        load(name, weights=checkpoint, verbose=False, **overrides)
+
+
+def test_layer_scale_that_a_name_has_and_a_file_lacks(tmp_path: Path) -> None:
+    torch.save(small(layer_scale=None).state_dict(), tmp_path / "a.pth")
+    with pytest.raises(CheckpointError, match="not of franca_vitb14: it has no layer scale"):
+        load("franca_vitb14", weights=tmp_path / "a.pth", **FOREIGN)
+
+
+def test_what_a_file_does_not_tell(tmp_path: Path) -> None:
+    model = small(width=24, num_heads=3, image_size_px=(42, 28), position_interpolation="size", in_chans=2)
+    torch.save(model.state_dict(), tmp_path / "a.pth")
+    told: dict[str, Any] = {"num_heads": 3, "image_size_px": (42, 28), "position_interpolation": "size"}
+    found = load(tmp_path / "a.pth", **told, mean=[0.1, 0.2], std=(1, 2), verbose=False)
+    assert found.config == model.config
+    assert (found.preprocessing.mean, found.preprocessing.std) == ((0.1, 0.2), (1, 2))
+    named = load("franca_vitb14", weights=tmp_path / "a.pth", width=24, depth=5, in_chans=2, **told, verbose=False)
+    assert named.config == model.config
+    with pytest.raises(
+        ConfigError, match=r"leave out depth. Of such a file, only num_heads, position_interpolation, im"
+    ):
+        load(tmp_path / "a.pth", depth=5)
+    with pytest.raises(ConfigError, match="std has 3 numbers, but the backbone takes 2 channels"):
+        load(tmp_path / "a.pth", **told, std=(1, 1, 1), verbose=False)
+
+
+def test_our_exports_tell_everything_but_may_be_normalised_otherwise(run: Path) -> None:
+    for key in ("num_heads", "position_interpolation", "image_size_px"):
+        with pytest.raises(ConfigError, match=f"leave out {key}.$"):
+            load(run, **{key: 2})
+    assert load(run, mean=(1, 2, 3)).preprocessing.mean == (1, 2, 3)
+    assert load(run, mean=(1, 2, 3)).preprocessing.std == load(run).preprocessing.std
+
+
+@pytest.fixture
+def released(monkeypatch: pytest.MonkeyPatch, site: Site) -> Weights:
+    """The default weights of a model, moved to our server."""
+    weights = replace(releases.default_weights("franca_vitb14"), urls=(f"{site.address}/a.pth",))
+    monkeypatch.setattr(releases, "WEIGHTS", (weights,))
+    return weights
+
+
+def test_released_weights_by_name(
+    site: Site, released: Weights, checkpoint: Path, model: VisionTransformer, tmp_path: Path
+) -> None:
+    site.files["/a.pth"] = checkpoint.read_bytes()
+    for arguments in ({}, {"weights": "in21k"}, {"weights": "IN21K"}):
+        found = load("franca_vitb14", **arguments, **FOREIGN)
+        assert same(found, model)
+    assert site.requests == ["/a.pth"]
+    assert (tmp_path / "hub" / "checkpoints" / released.file).exists()
+    assert found.export_info["weights"] == "IN21K"
+    assert found.export_info["licence"] == "research-only RAIL"
+
+
+def test_wrong_arguments_are_told_before_a_download(site: Site, released: Weights) -> None:
+    with pytest.raises(ConfigError, match="num_heads"):
+        load("franca_vitb14", num_heads=5)
+    assert site.requests == []
+
+
+def test_pieces_by_name_path_and_folder(
+    site: Site, checkpoint: Path, model: VisionTransformer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pieces").mkdir()
+    pieces = in_pieces(checkpoint, tmp_path / "pieces")
+    site.files |= {f"/{piece.name}": piece.read_bytes() for piece in pieces}
+    giant = replace(
+        releases.default_weights("franca_vitg14"), urls=tuple(f"{site.address}/{piece.name}" for piece in pieces)
+    )
+    monkeypatch.setattr(releases, "WEIGHTS", (giant,))
+    found = [
+        load("franca_vitg14", **FOREIGN),
+        load("franca_vitg14", weights="LAION", **FOREIGN),
+        load("franca_vitg14", weights=pieces[0], **FOREIGN),
+        load(tmp_path / "pieces", verbose=False),
+    ]
+    assert all(same(one, model) for one in found)
+    assert len(site.requests) == 3
+    assert sorted((tmp_path / "pieces").iterdir()) == pieces
+
+
+def test_an_address_as_weights_and_as_model(site: Site, checkpoint: Path, model: VisionTransformer) -> None:
+    site.files["/x/a.pth"] = checkpoint.read_bytes()
+    assert same(load("franca_vitb14", weights=f"{site.address}/x/a.pth", **FOREIGN), model)
+    assert same(load(f"{site.address}/x/a.pth", verbose=False), model)
+    assert site.requests == ["/x/a.pth"]
+    with pytest.raises(CheckpointError, match="404"):
+        load(f"{site.address}/none.pth", verbose=False)

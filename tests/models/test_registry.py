@@ -24,16 +24,24 @@ def test_unknown_architecture_lists_the_known() -> None:
 
 @pytest.mark.parametrize("name", RELEASES)
 def test_releases_have_the_parameters_that_paper_and_pencil_give(name: str) -> None:
-    size = ARCHITECTURES[canonical_arch(name.removeprefix("franca_")[:4])]
-    d, patch = size.width, int(name[-2:])
-    hidden = {384: 1024, 768: 2048, 1024: 2736, 1536: 4096}[d]
+    family, rest = name.split("_vit")
+    d, depth = {"s": (384, 12), "b": (768, 12), "l": (1024, 24), "g": (1536, 40)}[rest[0]]
+    patch, registers = int(rest[1:3]), 4 if name.endswith("_reg") else 0
     attention = 3 * d * (d + 1) + d * (d + 1)
-    feed_forward = 2 * hidden * (d + 1) + d * (hidden + 1)
+    if family == "franca" or rest[0] == "g":
+        hidden = {384: 1024, 768: 2048, 1024: 2736, 1536: 4096}[d]
+        feed_forward = 2 * hidden * (d + 1) + d * (hidden + 1)
+    else:
+        feed_forward = 4 * d * (d + 1) + d * (4 * d + 1)
     block = attention + feed_forward + 4 * d + 2 * d  # two norms, two layer scales
-    stem = d * (3 * patch**2 + 1) + d * (1 + (224 // patch) ** 2)  # patches, positions
+    side = (224 if family == "franca" else 518) // patch
+    stem = d * (3 * patch**2 + 1) + d * (1 + side**2)  # patches, positions
     with torch.device("meta"):
         model = build_release(name)
-    assert sum(p.numel() for p in model.parameters()) == size.depth * block + stem + 2 * d + 2 * d
+    tokens = (2 + registers) * d  # class, mask, registers
+    assert sum(p.numel() for p in model.parameters()) == depth * block + stem + tokens + 2 * d
+    assert {block.attn.num_heads for block in model.blocks} == {d // 64}
+    assert model.position_interpolation == ("size" if registers else "offset")
 
 
 def test_the_base_release_has_86_million_parameters() -> None:
@@ -44,7 +52,9 @@ def test_the_base_release_has_86_million_parameters() -> None:
 
 
 def test_release_names() -> None:
-    assert list(RELEASES) == [f"franca_vit{size}{patch}" for size in "sblg" for patch in (14, 16)]
+    franca = [f"franca_vit{size}{patch}" for size in "sblg" for patch in (14, 16)]
+    dinov2 = [f"dinov2_vit{size}14{suffix}" for size in "sblg" for suffix in ("", "_reg")]
+    assert list(RELEASES) == franca + dinov2
 
 
 def test_sizes_can_be_replaced() -> None:

@@ -133,6 +133,24 @@ def test_stochastic_depth_follows_its_seed_alone() -> None:
     assert torch.equal(small().forward_crops(crops, stochastic_depth_seed=1)[0].cls, small()(crops[0]))
 
 
+def test_class_embeddings_do_not_hold_the_patches_in_memory() -> None:
+    model, images = small(), torch.randn(2, 3, 12, 8)
+    cls = model(images)
+    assert cls.untyped_storage().nbytes() == cls.nbytes
+    assert torch.equal(cls, model.features(images).cls)
+
+
+@pytest.mark.parametrize("in_chans", [1, 4])
+def test_other_channels_than_three(in_chans: int) -> None:
+    model = small(in_chans=in_chans)
+    images = torch.randn(2, in_chans, 12, 8)
+    expected = reference.forward(model.state_dict(), model.config, images, None)
+    torch.testing.assert_close(model.forward_features(images)["x_prenorm"], expected, rtol=1e-4, atol=1e-5)
+    assert model.preprocessing.mean == model.preprocessing.std == (0.5,) * in_chans
+    with pytest.raises(DataError, match=rf"\[B, {in_chans}, H, W\]"):
+        model(torch.randn(2, 3, 12, 8))
+
+
 def test_config_rebuilds_the_architecture() -> None:
     model = VisionTransformer(**SMALL, ffn="swiglu", num_registers=2, layer_scale=None, stochastic_depth=0.2)
     config = json.loads(json.dumps(model.config))
@@ -154,15 +172,6 @@ def test_building_on_the_meta_device_takes_no_memory_until_initialised() -> None
     assert not torch.equal(model.pos_embed, twin.pos_embed)
 
 
-def test_images_of_other_sizes_have_their_own_grid() -> None:
-    model = small()
-    features = model.features(torch.randn(1, 3, 20, 8))
-    assert features.grid == (5, 2)
-    assert features.patches.shape == (1, 10, 16)
-    transposed = model.features(torch.randn(1, 3, 8, 20))
-    assert transposed.grid == (2, 5)
-
-
 def test_intermediate_layers() -> None:
     model = small(num_registers=2)
     images = torch.randn(2, 3, 12, 8)
@@ -182,7 +191,31 @@ def test_intermediate_layers() -> None:
     assert len(model.get_intermediate_layers(images, n=3)) == 3
 
 
-@pytest.mark.parametrize("n", [0, 4, [3], [-1], []])
+def test_intermediate_layers_come_in_the_order_of_the_blocks() -> None:
+    model, images = small(), torch.randn(2, 3, 12, 8)
+    first, last = model.get_intermediate_layers(images, [2, 0])
+    torch.testing.assert_close(last, model.features(images).patches)
+    assert torch.equal(first, model.get_intermediate_layers(images, (0,))[0])
+
+
+def test_intermediate_layers_take_dinov2s_positions() -> None:
+    model, images = small(), torch.randn(2, 3, 12, 8)
+    by_position = model.get_intermediate_layers(images, 2, True, True, False)
+    by_name = model.get_intermediate_layers(images, n=2, reshape=True, return_class_token=True, norm=False)
+    for (maps, cls), (other_maps, other_cls) in zip(by_position, by_name, strict=True):
+        assert maps.shape == (2, 16, 3, 2)
+        assert torch.equal(maps, other_maps) and torch.equal(cls, other_cls)
+
+
+def test_blocks_after_the_last_wanted_do_not_run() -> None:
+    model, ran = small(), []
+    for index, block in enumerate(model.blocks):
+        block.register_forward_hook(lambda *_, index=index: ran.append(index))
+    model.get_intermediate_layers(torch.randn(1, 3, 12, 8), n=[1])
+    assert ran == [0, 1]
+
+
+@pytest.mark.parametrize("n", [0, 4, -1, [3], [-1], [], [1, 1]])
 def test_intermediate_layers_that_do_not_exist(n: Any) -> None:
     with pytest.raises(DataError, match="3 blocks, 0 to 2"):
         small().get_intermediate_layers(torch.randn(1, 3, 12, 8), n=n)
@@ -199,3 +232,18 @@ def test_all_problems_of_an_architecture_are_reported_at_once() -> None:
         VisionTransformer(**{**SMALL, "num_heads": 3, "image_size_px": 13, "ffn": "moe", "stochastic_depth": 1.0})
     for text in ("num_heads 3", "13 x 13", "mlp, swiglu", "stochastic_depth is 1.0"):
         assert text in str(caught.value)
+
+
+def test_the_words_of_dinov2() -> None:
+    model = VisionTransformer(
+        width=16, depth=2, num_heads=2, patch_size_px=14, image_size_px=28, num_registers=3
+    ).eval()
+    reference.randomize(model)
+    assert (model.embed_dim, model.num_features, model.patch_size) == (16, 16, 14)
+    assert (model.num_register_tokens, model.n_blocks) == (3, 2)
+    images, masks = torch.randn(2, 3, 28, 42), torch.rand(2, 6) < 0.5
+    wanted = model.forward_features(images, masks)
+    found = model(images, masks=masks, is_training=True)
+    assert set(found) == set(wanted)
+    assert torch.equal(found["x_norm_patchtokens"], wanted["x_norm_patchtokens"])
+    torch.testing.assert_close(model(images, masks), wanted["x_norm_clstoken"])

@@ -9,9 +9,12 @@ import torch
 from torch import Tensor
 
 from franca.batch import Batch
+from franca.objective.chunked import Chunked
+from franca.objective.dense import Dense
 from franca.objective.koleo import koleo_loss
 from franca.objective.network import Network
 from franca.objective.pretraining import Losses, PretrainingObjective
+from franca.objective.prototypes import set_backend
 from tests.objective.factory import cut, make_batch, make_network, make_objective
 
 
@@ -33,6 +36,18 @@ def test_total_is_the_weighted_sum_of_all_levels() -> None:
     ]
     expected = sum(losses.parts.values()) - 0.9 * losses.parts["koleo"]
     torch.testing.assert_close(losses.total, expected)
+
+
+def test_all_levels_and_losses_are_the_same_in_chunks() -> None:
+    objective, found = make_objective(), {}
+    for backend in (Dense(), Chunked(2_000)):  # bytes: a tile of a few rows
+        student, teacher = make_network(1), make_network(2)
+        for network in (student, teacher):
+            set_backend(network, backend)
+        losses = losses_of(cut(make_batch(0), 2), objective, student, teacher)
+        losses.total.backward()
+        found[type(backend)] = losses.parts, {name: p.grad for name, p in student.named_parameters()}
+    torch.testing.assert_close(found[Chunked], found[Dense], rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("num_parts", [2, 4])

@@ -6,7 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from franca.objective.prototypes import Pairs, Prototypes, Targets
+from franca.objective.chunked import Chunked
+from franca.objective.heads import MatryoshkaHead
+from franca.objective.prototypes import Prototypes, set_backend
+from franca.objective.targets import Pairs, Targets
 
 GENERATOR = torch.Generator().manual_seed(0)
 
@@ -73,4 +76,10 @@ def test_no_rows_cost_nothing_and_give_zero_gradients() -> None:
 def test_targets_carry_no_gradient() -> None:
     teacher = prototypes_of(5, 3)
     targets = teacher.assign(draw(4, 3).requires_grad_(), temperature=0.05, num_iterations=3)
-    assert not targets.directions.requires_grad and not targets.potentials.requires_grad
+    assert not targets.weight.requires_grad and not targets.potentials.requires_grad
+
+
+def test_every_level_of_a_module_takes_the_backend() -> None:
+    head = MatryoshkaHead(8, (8, 4), (6, 3), hidden=4, bottleneck=3)
+    set_backend(head, Chunked(1024))
+    assert [prototypes.backend for prototypes in head.prototypes] == [Chunked(1024)] * 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -29,9 +28,9 @@ pytestmark = pytest.mark.slurm
 
 STEPS = 40
 RUN = Path("runs/tiny")
-TRAINS_OVER_RANKS = importlib.util.find_spec("franca.distributed.ranks") is not None
 
 
+@pytest.mark.slow
 def test_requeued_in_the_middle(
     cluster: Cluster, uninterrupted: Callable[[int], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -49,7 +48,6 @@ def test_requeued_in_the_middle(
     assert job_id in shown and "COMPLETED" in shown and f"{STEPS}/{STEPS}" in shown
 
 
-@pytest.mark.skipif(not TRAINS_OVER_RANKS, reason="franca.distributed.ranks is missing: training has one rank")
 def test_two_nodes_train_together_and_are_requeued(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
     """Two tasks on two nodes, gloo between them: straight, and with a requeue in the middle."""
     command = ("pretrain", "tiny", f"train.steps={STEPS}", "objective.koleo_group_size=4", *OPTIONS)

@@ -13,9 +13,17 @@ from franca.errors import DivergedError, TooManyBadSamples
 from franca.objective.pretraining import Losses
 from franca.train.checkpoint import Progress
 from franca.train.clipping import Norms
-from franca.train.hooks import CountSamples, LimitBadSamples, LimitSkippedSteps, SaveCheckpoints, step_metrics
+from franca.train.hooks import (
+    CountSamples,
+    LimitBadSamples,
+    LimitSkippedSteps,
+    SaveCheckpoints,
+    skipped_by_reason,
+    step_metrics,
+)
 from franca.train.loop import StepEvent
 from franca.train.run_folder import RunFolder
+from franca.train.saver import Saver
 from franca.train.step import StepResult
 from tests.train.test_checkpoint import make
 from tests.train.test_step import RATES
@@ -24,13 +32,14 @@ from tests.train.test_step import RATES
 def event_of(progress: Progress, *, images: int = 4, skipped: int = 0, num_steps: int = 100) -> StepEvent:
     numbers = torch.arange(images)
     empty = torch.empty(0)
-    batch = Batch(empty, empty, empty, empty, numbers, numbers, images, skipped=(Skipped("a.jpg", "empty"),) * skipped)
+    batch = Batch(empty, empty, empty, empty, numbers, numbers, images)
     result = StepResult(
         Losses(torch.tensor(3.0), {"dino_d4": torch.tensor(2.0)}),
         Norms({"backbone": torch.tensor(1.5)}, torch.tensor(1.5)),
         applied=True,
     )
-    return StepEvent(progress, num_steps, result, RATES, [batch], 1.0, 0.25, stopping=False)
+    bad = (Skipped("a.jpg", "empty"),) * skipped
+    return StepEvent(progress, num_steps, result, RATES, [batch], 1.0, 0.25, False, bad)
 
 
 def test_the_share_of_bad_samples_is_of_all_reads_over_the_whole_run() -> None:
@@ -52,6 +61,16 @@ def test_a_bad_sample_early_on_does_not_stop_a_run_unless_none_is_allowed() -> N
     LimitBadSamples(0.05)(event)
     with pytest.raises(TooManyBadSamples):
         LimitBadSamples(0)(event)
+
+
+def test_bad_samples_are_counted_by_reason_and_by_shard_or_folder() -> None:
+    event = event_of(Progress())
+    keys = ["00001.tar/a/b", "00001.tar/c", "cats/1.jpg", "cats/old/2.jpg", "alone.jpg"]
+    skipped = tuple(Skipped(key, "empty" if key < "b" else "damaged") for key in keys)
+    count = CountSamples()
+    count(replace(event, skipped=skipped * 2))
+    assert count.bad_places == {"00001.tar": 4, "cats": 4}
+    assert skipped_by_reason(event.progress.counts) == {"empty": 6, "damaged": 4}
 
 
 def test_steps_that_are_not_finite_stop_a_run_only_in_a_row() -> None:
@@ -87,19 +106,22 @@ def test_checkpoints_and_exports_are_written_when_due(tmp_path: Path) -> None:
     exported: list[tuple[str, int]] = []
     lock = open(tmp_path / ".lock", "w")  # noqa: SIM115 - closed with the folder
     folder = RunFolder(tmp_path, lock)
+    said: list[str] = []
     hook = SaveCheckpoints(
         folder,
-        networks,
-        optimizer,
+        Saver(folder.checkpoints, networks, optimizer, keep_last=2),
         every_steps=4,
-        keep_last=2,
-        keep_every_steps=None,
         export=lambda path, step: exported.append((path.name, step)),
         export_every_steps=3,
+        say=said.append,
     )
     for step in range(1, 8):
         hook(event_of(Progress(step), num_steps=7))
+    hook.saver.close()
     folder.close()
+    assert [line.split(" s ")[0][:-4] for line in said] == [
+        f"checkpoint of step {step}: stood still for " for step in (4, 7)
+    ]
     newest = "teacher.safetensors"
     assert exported == [
         ("teacher_step_00000003.safetensors", 3),

@@ -6,15 +6,18 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
 
-from franca.batch import Batch
+from franca.batch import Batch, Skipped
+from franca.errors import TooManyBadSamples
 from franca.train.checkpoint import Progress
 from franca.train.clipping import Clip
 from franca.train.loop import StepEvent, stop_on_signal, train
 from franca.train.schedules import Schedule
+from tests.distributed.ranks import run_ranks
 from tests.objective.factory import cut, make_batch, make_objective
 from tests.train.test_checkpoint import make
 
@@ -113,3 +116,49 @@ def test_outside_the_main_thread_no_signal_is_handled() -> None:
     thread.start()
     thread.join()
     assert found == [False]
+
+
+def _two_ranks(
+    rank: int, bad_step: int | None, stop_after: int | None
+) -> tuple[list[tuple[int, list[str], bool]], str]:
+    """Train on halves of a batch; rank 1 meets an unreadable sample in every step, and what the arguments say."""
+    networks, optimizer = make()
+    found: list[tuple[int, list[str], bool]] = []
+    progress = Progress()
+
+    def mine() -> Iterator[Batch]:
+        step = 0
+        while True:
+            if rank == 1 and step == bad_step:
+                raise TooManyBadSamples("nothing can be read")
+            batch = cut(make_batch(step), 2)[rank]
+            yield replace(batch, skipped=(Skipped("a.jpg", "empty"),) if rank == 1 else ())
+            step += 1
+
+    try:
+        train(
+            networks,
+            make_objective(),
+            optimizer,
+            mine(),
+            SCHEDULE,
+            clip=Clip(3.0),
+            progress=progress,
+            accumulation=1,
+            device=torch.device("cpu"),
+            hooks=[lambda event: found.append((event.num_images, [s.key for s in event.skipped], event.stopping))],
+            should_stop=lambda: rank == 1 and progress.step == stop_after,
+        )
+    except TooManyBadSamples as error:
+        return found, f"{error} on rank {error.met_on_rank}"
+    return found, ""
+
+
+def test_ranks_stop_together_and_count_together() -> None:
+    for found, error in run_ranks(_two_ranks, None, 2):
+        assert found == [(4, ["a.jpg"], False), (4, ["a.jpg"], True)] and error == ""
+
+
+def test_data_that_fails_on_one_rank_ends_all_between_steps() -> None:
+    for found, error in run_ranks(_two_ranks, 1, None):
+        assert found == [(4, ["a.jpg"], False)] and error == "nothing can be read on rank 1"

@@ -82,7 +82,7 @@ def checkpointed(folder: Path) -> dict[str, torch.Tensor]:
     networks = build_networks(config)
     initialize(networks, config, torch.device("cpu"))
     optimizer = build_optimizer(config, networks)
-    load(folder / "checkpoints/step_00000020", networks, optimizer)
+    load(complete_checkpoints(folder / "checkpoints")[-1][1], networks, optimizer)
     names = {id(parameter): name for name, parameter in networks.student.named_parameters()}
     moments = {
         f"{names[id(parameter)]}.{key}": value
@@ -141,6 +141,13 @@ def test_golden_curve(straight: Path) -> None:
     assert found == pytest.approx(golden, rel=1e-3)
 
 
+def test_the_golden_curve_in_chunks(tmp_path: Path) -> None:
+    _, output = run_tiny(tmp_path / "chunked", "performance.prototypes=chunked", "performance.prototype_chunk_mib=1")
+    golden = json.loads((Path(__file__).parent / "golden_tiny.json").read_text())
+    assert [line["loss/total"] for line in metrics_of(tmp_path / "chunked")] == pytest.approx(golden, rel=1e-3)
+    assert "chunked, 1 MiB of logits at a time; as asked" in output
+
+
 def test_bf16_learns_nearly_the_same(tmp_path: Path, straight: Path) -> None:
     run_tiny(tmp_path / "bf16", "performance.precision=bf16", "train.steps=20")
     found, expected = (metrics_of(folder)[-1]["loss/total"] for folder in (tmp_path / "bf16", straight))
@@ -179,6 +186,13 @@ def test_accumulation_gives_the_same_curve(tmp_path: Path, straight: Path) -> No
         run_tiny(tmp_path / name, f"performance.micro_batch={parts}", *options)
     for a, b in zip(metrics_of(tmp_path / "whole"), metrics_of(tmp_path / "parts"), strict=True):
         assert b["loss/total"] == pytest.approx(a["loss/total"], rel=1e-4)
+
+
+def test_colours_on_the_device_give_the_same_curve(tmp_path: Path) -> None:
+    for place in ("cpu", "device"):
+        run_tiny(tmp_path / place, f"performance.augment_on={place}", "train.steps=3")
+    for a, b in zip(metrics_of(tmp_path / "cpu"), metrics_of(tmp_path / "device"), strict=True):
+        assert b["loss/total"] == pytest.approx(a["loss/total"], rel=1e-6)
 
 
 def test_dry_run_prints_sizes_and_writes_nothing(tmp_path: Path) -> None:
@@ -237,7 +251,22 @@ class TestWrongInput:
         outcome, output = run_tiny(tmp_path / "run", *options, "data.max_bad_fraction=0.9")
         assert outcome is Outcome.FINISHED and "resuming" in output
 
-    @pytest.mark.parametrize("override", ["performance.precision=fp16", "performance.parallel=fsdp"])
-    def test_what_is_not_supported_says_so(self, tmp_path: Path, override: str) -> None:
+    def test_what_is_not_supported_says_so(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="not supported"):
-            run_tiny(tmp_path / "run", override)
+            run_tiny(tmp_path / "run", "performance.precision=fp16")
+
+
+def test_one_rank_has_nothing_to_spread_and_says_so(tmp_path: Path) -> None:
+    outcome, output = run_tiny(tmp_path / "run", "performance.parallel=fsdp", dry_run=True)
+    assert outcome is Outcome.PLANNED and "performance.parallel=fsdp has no effect" in output
+
+
+def test_a_dry_run_of_several_ranks_needs_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ranks = {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "2"}
+    for name, value in ranks.items():
+        monkeypatch.setenv(name, value)
+    _, output = run_tiny(tmp_path / "run", "objective.koleo_group_size=4", dry_run=True)
+    assert "2 ranks (torchrun, 2 a machine), ddp" in output and "2 ranks x 1 x 4" in output
+    assert "memory, estimated a rank" in output
+    monkeypatch.setenv("RANK", "1")
+    assert run_tiny(tmp_path / "run", "objective.koleo_group_size=4", dry_run=True)[1] == ""

@@ -6,8 +6,20 @@ import pytest
 import torch
 
 from franca.config.recipes import load_recipe
+from franca.config.schema import Config
+from franca.distributed.ranks import Ranks
+from franca.objective.backends import Choice
+from franca.objective.chunked import Chunked
+from franca.objective.dense import Dense
 from franca.train.assembly import build_networks
+from franca.train.machine import Machine
+from franca.train.share import share_of_batch
 from franca.train.startup import count_parameters, estimate_memory, num_checkpoints, startup_facts
+
+
+def machine_for(config: Config, *, ranks: Ranks | None = None, precision: str = "fp32", mode: str = "none") -> Machine:
+    ranks = ranks or Ranks()
+    return Machine(ranks, share_of_batch(config, ranks), torch.device("cpu"), precision, mode)
 
 
 def facts(*overrides: str, start_step: int = 0) -> dict[str, str]:
@@ -15,8 +27,8 @@ def facts(*overrides: str, start_step: int = 0) -> dict[str, str]:
     return startup_facts(
         config,
         build_networks(config),
-        device=torch.device("cpu"),
-        precision="fp32",
+        machine_for(config),
+        prototypes=Choice(Dense(), "as asked"),
         data="drawn images",
         num_samples=10,
         start_step=start_step,
@@ -52,12 +64,44 @@ def test_the_last_step_always_has_a_checkpoint(steps: int, every: int, expected:
     assert num_checkpoints(steps, every) == expected
 
 
+def test_the_way_of_the_prototype_losses_is_printed_with_its_reason() -> None:
+    assert facts()["prototype losses"] == "dense; as asked"
+
+
+def test_logits_take_a_chunk_or_all_that_the_dense_form_holds() -> None:
+    config = load_recipe(
+        "tiny",
+        [
+            "objective.num_prototypes=4096",
+            "objective.nesting=[1,1/2]",
+            "objective.ibot_weight=0",
+            "data.num_local_crops=2",
+        ],
+    )
+    networks = build_networks(config)
+    assert estimate_memory(config, networks, machine_for(config), Dense())["prototype logits"] == 3 * 4 * (4 * 8) * 6144
+    assert estimate_memory(config, networks, machine_for(config), Chunked(2**20))["prototype logits"] == 2**20
+
+
 def test_memory_of_weights_is_exact_and_that_of_the_batch_grows_with_it() -> None:
     small, large = (load_recipe("tiny", [f"train.global_batch={batch}"]) for batch in (8, 16))
     networks = build_networks(small)
     student = count_parameters(networks.student)
-    memory = estimate_memory(small, networks, "fp32")
+    memory = estimate_memory(small, networks, machine_for(small), Dense())
     assert memory["weights"] == 8 * student and memory["gradients"] == 4 * student
     assert memory["optimizer"] == 8 * student
-    assert estimate_memory(large, networks, "fp32")["activations"] == 2 * memory["activations"]
-    assert estimate_memory(small, networks, "bf16")["activations"] == memory["activations"] // 2
+    assert estimate_memory(large, networks, machine_for(large), Dense())["activations"] == 2 * memory["activations"]
+    half = estimate_memory(small, networks, machine_for(small, precision="bf16"), Dense())
+    assert half["activations"] == memory["activations"] // 2
+
+
+def test_a_rank_holds_its_part() -> None:
+    config = load_recipe("tiny", ["objective.koleo_group_size=2"])
+    networks, ranks = build_networks(config), Ranks(world=4, local_world=2, launcher="srun")
+    alone = estimate_memory(config, networks, machine_for(config), Dense())
+    for mode, shards in (("ddp", 1), ("hsdp", 2), ("fsdp", 4)):
+        found = estimate_memory(config, networks, machine_for(config, ranks=ranks, mode=mode), Dense())
+        for purpose in ("weights", "gradients", "optimizer"):
+            assert found[purpose] == alone[purpose] // shards
+        for purpose in ("activations", "prototype logits"):
+            assert found[purpose] == alone[purpose] // 4

@@ -1,0 +1,230 @@
+"""Opens what lies elsewhere: over http, in an object store, or as the output of a command."""
+
+from __future__ import annotations
+
+import errno
+import glob
+import re
+import select
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from franca.errors import DataError
+
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
+_CHUNK_BYTES = 1 << 20
+_LEAST_BYTES_PER_SECOND = 1024
+_TRANSIENT_STATUSES = frozenset((408, 425, 429))  # and all from 500 on
+
+
+class FetchError(Exception):
+    """Something elsewhere could not be had.
+
+    Args:
+        reason: A short slug by which failures are counted.
+        text: What happened.
+        permanent: Whether it is pointless to try again.
+    """
+
+    def __init__(self, reason: str, text: str, *, permanent: bool = False) -> None:
+        super().__init__(text)
+        self.reason = reason
+        self.permanent = permanent
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Bytes that come in: ``read`` gives the next ones, at most as many as asked for, and none at the end."""
+
+    read: Callable[[int], bytes]
+    num_bytes: int | None  # in all, where that is known
+
+    def chunks(self, timeout_seconds: float) -> Iterator[bytes]:
+        """All bytes in pieces.
+
+        Args:
+            timeout_seconds: In each stretch of this length something more than a trickle must come.
+
+        Raises:
+            FetchError: They come too slowly, or there are fewer than were announced.
+        """
+        received, since, before = 0, time.monotonic(), 0
+        while chunk := self.read(_CHUNK_BYTES):
+            received += len(chunk)
+            yield chunk
+            if (seconds := time.monotonic() - since) > timeout_seconds:
+                if received - before < _LEAST_BYTES_PER_SECOND * seconds:
+                    raise FetchError("timeout", f"only {received - before:,} bytes came in {seconds:.0f} seconds")
+                since, before = time.monotonic(), received
+        if self.num_bytes is not None and received < self.num_bytes:
+            raise FetchError("connection_lost", f"the connection ended after {received:,} of {self.num_bytes:,} bytes")
+
+
+def is_remote(location: str) -> bool:
+    """Whether a location is an address and not a path."""
+    return location.startswith("pipe:") or (scheme_of(location) or "file") != "file"
+
+
+def scheme_of(location: str) -> str | None:
+    """``https`` of ``https://…``; ``pipe`` of ``pipe:…``; None of a path."""
+    if location.startswith("pipe:"):
+        return "pipe"
+    match = _SCHEME.match(location)
+    return match[1].lower() if match else None
+
+
+def open_stream(address: str, timeout_seconds: float) -> AbstractContextManager[Stream]:
+    """Opens an address for reading.
+
+    Args:
+        address: ``http(s)://…``, ``pipe:COMMAND``, or what fsspec or webdataset open.
+        timeout_seconds: How long to wait for the next byte; object stores have limits of their own.
+
+    Raises:
+        FetchError: On entering or reading, when it cannot be had.
+        DataError: Nothing installed opens such addresses.
+    """
+    scheme = scheme_of(address)
+    if scheme in ("http", "https"):
+        return _as_fetch_errors(_open_http, address, timeout_seconds)
+    if scheme == "pipe" or not _fsspec_knows(scheme):
+        return _as_fetch_errors(_open_with_webdataset, address, timeout_seconds)
+    return _as_fetch_errors(_open_with_fsspec, address, timeout_seconds)
+
+
+def require_opener(address: str) -> None:
+    """Finds out at the start when nothing installed opens addresses of this kind.
+
+    Raises:
+        DataError: Which names the package that is missing.
+    """
+    scheme = scheme_of(address)
+    if scheme in ("http", "https", "pipe"):
+        return
+    if _fsspec_knows(scheme):
+        _filesystem_class(str(scheme))
+        return
+    from webdataset.gopen import gopen_schemes
+
+    if scheme not in gopen_schemes:
+        raise DataError(
+            f"Cannot open {address}: nothing opens {scheme}:// addresses. Expected http://, https://, pipe:COMMAND, an "
+            "object store that fsspec knows (s3://, gs://, hf://, …: pip install 'franca-vision[remote]' and the "
+            "store's package), or a scheme of webdataset."
+        )
+
+
+def remote_glob(address: str) -> list[str]:
+    """The addresses that a pattern with ``*`` matches in an object store; any other address as it is.
+
+    Raises:
+        DataError: Nothing matches, or such addresses cannot be listed.
+    """
+    scheme = scheme_of(address)
+    if scheme == "pipe" or not glob.has_magic(address.replace("?", "") if scheme in ("http", "https") else address):
+        return [address]
+    if not _fsspec_knows(scheme) or scheme in ("http", "https"):
+        raise DataError(
+            f"{address}: a {scheme}:// server cannot be listed. Write a range such as {{00000..00019}}.tar."
+        )
+    system = _filesystem_class(str(scheme))()
+    try:
+        found = sorted(str(system.unstrip_protocol(path)) for path in system.glob(address))
+    except Exception as error:  # each store has errors of its own
+        raise DataError(f"Cannot list {address}: {error}.") from error
+    if not found:
+        raise DataError(f"No file matches {address}.")
+    return found
+
+
+def _fsspec_knows(scheme: str | None) -> bool:
+    try:
+        import fsspec
+    except ImportError:
+        return False
+    return scheme in fsspec.available_protocols()
+
+
+def _filesystem_class(scheme: str) -> Any:
+    import fsspec
+
+    try:
+        return fsspec.get_filesystem_class(scheme)
+    except ImportError as error:
+        raise DataError(f"Cannot open {scheme}:// addresses: {error}.") from error
+
+
+@contextmanager
+def _as_fetch_errors(
+    opener: Callable[[str, float], AbstractContextManager[Stream]], address: str, timeout_seconds: float
+) -> Iterator[Stream]:
+    """Whatever goes wrong becomes a `FetchError`, except a full disk here and errors of ours."""
+    try:
+        with opener(address, timeout_seconds) as stream:
+            yield stream
+    except (FetchError, DataError):
+        raise
+    except urllib.error.HTTPError as error:
+        permanent = error.code < 500 and error.code not in _TRANSIENT_STATUSES
+        raise FetchError(f"http_{error.code}", str(error), permanent=permanent) from error
+    except FileNotFoundError as error:
+        raise FetchError("missing", f"no such file: {error}", permanent=True) from error
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        reason = getattr(error, "reason", error)  # urllib wraps what happened
+        slug = "timeout" if isinstance(reason, TimeoutError) else "connection_lost"
+        raise FetchError(slug, f"{type(error).__name__}: {error}") from error
+
+
+@contextmanager
+def _open_http(address: str, timeout_seconds: float) -> Iterator[Stream]:
+    request = urllib.request.Request(address, headers={"User-Agent": "franca", "Accept-Encoding": "identity"})
+    with urllib.request.urlopen(request, timeout=timeout_seconds) as response:
+        length = response.headers.get("Content-Length")
+        yield Stream(response.read1, int(length) if length and length.isdigit() else None)
+
+
+@contextmanager
+def _open_with_webdataset(address: str, timeout_seconds: float) -> Iterator[Stream]:
+    """A command whose output is read; when it says nothing for too long it is ended."""
+    from webdataset.gopen import Pipe, gopen
+
+    stream = gopen(address, "rb")
+    if not isinstance(stream, Pipe):
+        with stream:
+            yield Stream(stream.read, None)
+        return
+
+    def read(num_bytes: int) -> bytes:
+        ready, _, _ = select.select([stream.stream], [], [], timeout_seconds)
+        if not ready:
+            raise TimeoutError(f"nothing came for {timeout_seconds:g} seconds")
+        data: bytes = stream.stream.read1(num_bytes)
+        return data
+
+    try:
+        yield Stream(read, None)
+    except BaseException:
+        stream.ignore_errors = True
+        stream.proc.kill()
+        stream.close()
+        raise
+    try:
+        stream.close()
+    except OSError as error:
+        raise FetchError("command_failed", str(error)) from error
+
+
+@contextmanager
+def _open_with_fsspec(address: str, timeout_seconds: float) -> Iterator[Stream]:
+    import fsspec
+
+    with fsspec.open(address, "rb") as file:
+        size = getattr(file, "size", None)
+        yield Stream(file.read, size if isinstance(size, int) else None)

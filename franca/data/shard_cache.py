@@ -1,0 +1,181 @@
+"""Copies of shards that lie elsewhere: fetched whole, kept in a folder of bounded size, shared by all processes.
+
+The folder holds for each address ``HASH.tar``, its index, and an empty ``HASH.lock``, and ``HASH.failed``
+where it could not be had a short while ago. Files whose name ends in ``.part`` are on their way. What was not used for
+longest goes first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import random
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from franca.data.bounded_folder import NO_ROOM, PARTIAL, BoundedFolder, locked
+from franca.data.cache_folder import cache_folder, write_atomically
+from franca.data.openers import FetchError, Stream, open_stream
+
+_logger = logging.getLogger(__name__)
+
+GIB = 2**30
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 30.0
+_TRY_AGAIN_SECONDS = 300.0  # after so long, a shard that could not be had is asked for again
+_TOUCH_SECONDS = 5.0
+_NOTE = ".failed"  # ending of the note that a shard could not be had
+CACHE_FULL = "cache_full"
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoteSettings:
+    """How shards that lie elsewhere are fetched and kept."""
+
+    folder: Path = field(default_factory=lambda: cache_folder() / "shards")
+    max_bytes: int = 100 * GIB
+    timeout_seconds: float = 30.0
+    retries: int = 4
+
+
+class ShardCache:
+    """Local copies of remote files.
+
+    Args:
+        settings: Where, how many bytes, and how patient.
+    """
+
+    def __init__(self, settings: RemoteSettings) -> None:
+        self.settings = settings
+        self._room = BoundedFolder(settings.folder, settings.max_bytes)
+        self._failed: dict[str, tuple[float, FetchError]] = {}
+        self._touched: dict[str, float] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"settings": self.settings, "_room": self._room, "_failed": {}, "_touched": {}}
+
+    def path_of(self, address: str) -> Path:
+        """Where the copy of an address lies, or will lie."""
+        return self.settings.folder / f"{hashlib.sha256(address.encode()).hexdigest()[:32]}.tar"
+
+    def local(self, address: str) -> Path:
+        """The copy of an address, fetched where there is none.
+
+        Raises:
+            FetchError: It cannot be had, now or when some process asked for it a short while ago.
+        """
+        path = self.path_of(address)
+        if path.exists():
+            self._touch(address, path)
+            return path
+        self._raise_again(address)
+        try:
+            self.settings.folder.mkdir(parents=True, exist_ok=True)
+            with locked(path.with_suffix(".lock")):
+                if not path.exists():  # another process may have fetched it meanwhile, or failed to
+                    self._raise_again(address)
+                    self._fetch(address, path)
+        except OSError as error:
+            raise self._remembered(address, FetchError("cache_unusable", str(error))) from error
+        return path
+
+    def _fetch(self, address: str, path: Path) -> None:
+        try:
+            self._patiently(address, lambda stream: self._store(stream, path))
+        except FetchError as failure:
+            raise self._remembered(address, failure) from failure.__cause__
+        except OSError as error:
+            raise self._remembered(address, FetchError("cache_unusable", str(error))) from error
+
+    def forget_failures(self) -> None:
+        """Ask again for everything that could not be had: for the start of a run."""
+        self._failed.clear()
+        for note in self.settings.folder.glob("*" + _NOTE):
+            with suppress(OSError):
+                note.unlink()
+
+    def _raise_again(self, address: str) -> None:
+        """Fail as this or another process did a short while ago, without making everybody wait for it anew."""
+        if address not in self._failed:
+            with suppress(OSError, ValueError, TypeError):
+                noted = json.loads(self.path_of(address).with_suffix(_NOTE).read_bytes())
+                self._failed[address] = (noted["time"], FetchError(noted["reason"], noted["text"]))
+        tried, failure = self._failed.get(address, (0.0, None))
+        if failure and time.time() - tried < _TRY_AGAIN_SECONDS:
+            raise failure
+        self._failed.pop(address, None)
+
+    def _remembered(self, address: str, failure: FetchError) -> FetchError:
+        """The failure, which is said once and noted for this and other processes."""
+        _logger.warning("%s: %s", address, failure)
+        self._failed[address] = (time.time(), failure)
+        note = json.dumps({"time": time.time(), "reason": failure.reason, "text": str(failure)})
+        with suppress(OSError):
+            write_atomically(self.path_of(address).with_suffix(_NOTE), [note.encode()])
+        return failure
+
+    def _touch(self, address: str, path: Path) -> None:
+        """Note that a copy is in use: by its access time, since its time of change tells whether its index holds."""
+        now = time.monotonic()
+        if now - self._touched.get(address, -_TOUCH_SECONDS) < _TOUCH_SECONDS:
+            return
+        self._touched[address] = now
+        with suppress(OSError):
+            os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
+
+    def read(self, address: str) -> bytes:
+        """The bytes of a small file, which is not kept.
+
+        Raises:
+            FetchError: It cannot be had.
+        """
+        return self._patiently(address, lambda stream: b"".join(stream.chunks(self.settings.timeout_seconds)))
+
+    def _patiently(self, address: str, use: Callable[[Stream], Result]) -> Result:
+        """Open an address and use it; after a failure that may pass, wait a while and do it again."""
+        attempt = 0
+        while True:
+            try:
+                with open_stream(address, self.settings.timeout_seconds) as stream:
+                    return use(stream)
+            except FetchError as error:
+                if error.permanent or attempt >= self.settings.retries:
+                    raise
+            pause = min(_FIRST_PAUSE_SECONDS * 2**attempt, _LONGEST_PAUSE_SECONDS)
+            time.sleep(pause * (0.5 + random.random() / 2))  # processes that failed together come back apart
+            attempt += 1
+
+    def _store(self, stream: Stream, path: Path) -> None:
+        """Write a stream to disk under a name of its own, then rename it; make room before and while it grows."""
+        if (stream.num_bytes or 0) > self.settings.max_bytes:
+            text = f"a shard of {stream.num_bytes:,} bytes does not fit into a cache of {self.settings.max_bytes:,}"
+            raise FetchError(CACHE_FULL, text, permanent=True)
+        partial = path.with_suffix(f".{os.getpid()}{PARTIAL}")
+        try:
+            self._write_all(stream, partial)
+            os.replace(partial, path)
+            self._room.make_room(0)
+        except BaseException as error:
+            with suppress(OSError):
+                partial.unlink()
+            if isinstance(error, OSError) and error.errno in NO_ROOM:  # other processes may leave some in a while
+                raise FetchError(CACHE_FULL, str(error)) from error
+            raise
+
+    def _write_all(self, stream: Stream, partial: Path) -> None:
+        step = max(1, self.settings.max_bytes // 64)  # room is made in steps where the size is not known
+        left = 0
+        with partial.open("wb", buffering=0) as file:
+            self._room.make_room(stream.num_bytes or 0)
+            for chunk in stream.chunks(self.settings.timeout_seconds):
+                self._room.write(file, chunk)
+                left += len(chunk)
+                if stream.num_bytes is None and left > step:
+                    self._room.make_room(0)
+                    left = 0

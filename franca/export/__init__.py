@@ -1,0 +1,1 @@
+"""Backbones for other programs, each read back by its program and compared."""

@@ -1,0 +1,59 @@
+"""Shards that are open, and copies that may vanish."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from franca.data import shard_cache
+from franca.data.open_shards import OpenShards, ShardError
+from franca.data.shard_cache import RemoteSettings, ShardCache
+
+from .servers import Server, serve
+from .tars import write_tar
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setattr(shard_cache, "_FIRST_PAUSE_SECONDS", 0.0)
+    for number in range(4):
+        write_tar(tmp_path / f"served/{number}.tar", [("a.png", b"%d" % number * 3000)])
+    with serve(tmp_path / "served") as running:
+        yield running
+
+
+def shards_of(server: Server, folder: Path, max_bytes: int) -> OpenShards:
+    settings = RemoteSettings(folder=folder / "cache", max_bytes=max_bytes, timeout_seconds=1, retries=1)
+    return OpenShards([f"{server.address}/{number}.tar" for number in range(4)], ShardCache(settings))
+
+
+def first_image(shards: OpenShards, shard: int) -> bytes:
+    span = shards.opened(shard).index.span("image", 0)
+    assert span is not None
+    return shards.read(shard, span)
+
+
+def test_copies_that_were_dropped_are_fetched_again(server: Server, tmp_path: Path) -> None:
+    shards = shards_of(server, tmp_path, max_bytes=25_000)  # room for two
+    for shard in (0, 1, 2, 3, 0, 1):
+        assert first_image(shards, shard) == b"%d" % shard * 3000
+    assert server.requests["0.tar"] == 2
+    assert all(shards.opened(shard).file is None for shard in range(4))  # an open file would keep its room
+
+
+def test_a_server_that_fails_gives_the_reason(server: Server, tmp_path: Path) -> None:
+    server.faults = {"0.tar": 404, "1.tar": 500, "2.tar": "drop"}
+    shards = shards_of(server, tmp_path, max_bytes=25_000)
+    for shard, reason in enumerate(("http_404", "http_500", "connection_lost")):
+        with pytest.raises(ShardError) as caught:
+            shards.opened(shard)
+        assert caught.value.reason == reason
+    assert first_image(shards, 3) == b"3" * 3000
+
+
+def test_a_page_in_place_of_a_shard_is_a_damaged_one(server: Server, tmp_path: Path) -> None:
+    (server.root / "0.tar").write_text("<html>please log in</html>")
+    index = shards_of(server, tmp_path, max_bytes=25_000).opened(0).index
+    assert (len(index), index.damage) == (0, "cut off in a header")
