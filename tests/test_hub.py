@@ -93,6 +93,39 @@ def test_hub_beside_an_unrelated_package_of_the_same_name(tmp_path: Path) -> Non
     assert str(tmp_path / "franca.py") in result.stderr
 
 
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"__init__.py": "", "models/__init__.py": "", "models/hub.py": ""},
+        {"models/other.py": ""},
+        {"__init__.py": "import none"},
+    ],
+    ids=["models", "namespace", "broken"],
+)
+def test_hub_beside_a_package_like_ours(files: dict[str, str], tmp_path: Path) -> None:
+    for name, content in files.items():
+        (tmp_path / "franca" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "franca" / name).write_text(content)
+    code = (
+        "import contextlib, sys\n"
+        f"sys.path[:] = [folder for folder in sys.path if folder != {str(ROOT)!r}]\n"  # as where ours is not installed
+        "with contextlib.suppress(ImportError):\n"
+        "    import franca\n"
+        f"sys.path.append({str(ROOT)!r})\n"
+        "import hubconf\n"
+    )
+    result = python(code, tmp_path)
+    assert "is another project of the same name" in result.stderr
+    assert str(tmp_path / "franca") in result.stderr
+
+
+def test_hub_tells_what_ours_lacks(tmp_path: Path) -> None:
+    code = f"import sys; sys.modules['franca.errors'] = None; sys.path.insert(0, {str(ROOT)!r}); import hubconf"
+    result = python(code, tmp_path)
+    assert "franca.errors" in result.stderr
+    assert "another project" not in result.stderr
+
+
 @pytest.mark.parametrize("name", RELEASES)
 def test_every_name_is_an_entry_point(name: str) -> None:
     model = torch.hub.load(str(ROOT), name, source="local", pretrained=False, width=16, depth=1, num_heads=2)

@@ -42,12 +42,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Exports, and prints what was compared and how to load it."""
-    from franca.export.export_backbone import check_place, export_backbone  # torch takes seconds to import
+    from franca.export.export_backbone import (
+        check_place,
+        check_tolerance,
+        export_backbone,
+    )  # torch takes seconds to import
     from franca.features.backbone import open_backbone
     from franca.models.vision_transformer import VisionTransformer
 
     out = args.out.expanduser()
     check_place(out, args.format, overwrite=args.overwrite)
+    check_tolerance(args.tolerance)
     backbone = open_backbone(args.model, pretrained=not args.no_pretrained, weights=args.weights)
     if not isinstance(backbone, VisionTransformer):
         raise ConfigError(f"{args.model} is a {type(backbone).__name__}, but only backbones of franca can be exported.")

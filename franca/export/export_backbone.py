@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import tempfile
@@ -53,11 +54,12 @@ def export_backbone(
         overwrite: replace what is at ``out``.
 
     Raises:
-        ConfigError: for a wrong name, place or size, a missing package, or what the format cannot express.
+        ConfigError: for a wrong name, place, size or tolerance, a missing package, or what the format cannot express.
         ExportError: if the reader cannot load the export or computes something else.
     """
     start = time.monotonic()
     check_place(out, name, overwrite=overwrite)
+    check_tolerance(tolerance)
     module = open_format(name)
     backbone = in_fp32(backbone)
     if size_px is not None:
@@ -68,7 +70,10 @@ def export_backbone(
         module.write(backbone, staging / out.name)
         differences = verify(backbone, name, staging / out.name, tolerance=tolerance)
         num_bytes = sum(file.stat().st_size for file in staging.rglob("*") if file.is_file())
+        stale = [file for file in _companions(out, name) if not (staging / file.name).exists()]
         _move(staging, out.parent)
+        for file in stale:  # of an export that was here before
+            file.unlink(missing_ok=True)
     finally:
         shutil.rmtree(staging)
     return Exported(
@@ -97,9 +102,30 @@ def check_place(out: Path, name: str, *, overwrite: bool) -> None:
         raise ConfigError(f"{out} is a folder, but format {name} is a file: name a file in it.")
     if not suffixes and out.exists() and not out.is_dir():
         raise ConfigError(f"{out} is a file, but format {name} is a folder: name another place.")
-    in_use = out.exists() if suffixes else out.is_dir() and any(out.iterdir())
+    files = [out, *_companions(out, name)] if suffixes else list(out.iterdir()) if out.is_dir() else []
+    in_use = [file for file in files if file.exists()]
     if in_use and not overwrite:
-        raise ConfigError(f"{out} exists: name another place, or replace it with --overwrite.")
+        raise ConfigError(
+            f"{in_use[0] if suffixes else out} exists: name another place, or replace it with --overwrite."
+        )
+
+
+def _companions(out: Path, name: str) -> list[Path]:
+    """Further files that the format may have beside its first."""
+    return [out.with_name(out.name + ending) for ending in FORMATS[name].companions]
+
+
+def check_tolerance(tolerance: float) -> None:
+    """Check that a tolerance allows something, but not everything.
+
+    Raises:
+        ConfigError: if it is negative, infinite or not a number.
+    """
+    if not 0 <= tolerance < math.inf:
+        raise ConfigError(
+            f"--tolerance is {tolerance}, but must be a number from 0: what an output may differ by, over its largest "
+            f"value. The usual one is {TOLERANCE:g}."
+        )
 
 
 def _move(staging: Path, place: Path) -> None:

@@ -54,6 +54,7 @@ class Format:
         suffixes: what the name of a file must end with; none for a folder.
         packages: what must be installed to write and to check it; the first one is the reader.
         extra: of this project, that brings the packages.
+        companions: what the names of further files have after the name of the first; they may be written or not.
     """
 
     module: str
@@ -61,6 +62,7 @@ class Format:
     suffixes: tuple[str, ...]
     packages: tuple[str, ...] = ("torch",)
     extra: str = ""
+    companions: tuple[str, ...] = ()
 
 
 FORMATS = {
@@ -76,6 +78,7 @@ FORMATS = {
         (".onnx",),
         ("onnxruntime", "onnx", "onnxscript"),
         "onnx",
+        companions=(".data",),
     ),
 }
 

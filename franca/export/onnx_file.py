@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from franca.export.bake import stored_size_px, without_layer_scale
+from franca.export.bake import public_info, stored_size_px, without_layer_scale
 from franca.export.formats import Reader
 from franca.models.vision_transformer import VisionTransformer
 
@@ -94,5 +94,5 @@ def _description(backbone: VisionTransformer) -> dict[str, Any]:
     preprocessing = backbone.preprocessing
     return {
         "preprocessing": {"mean": list(preprocessing.mean), "std": list(preprocessing.std)},
-        "info": backbone.export_info,
+        "info": public_info(backbone),
     }

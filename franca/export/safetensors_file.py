@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from franca.export.bake import public_info
 from franca.export.formats import Reader
 from franca.export.outputs import outputs_of
 from franca.models.hub import load as load_hub
@@ -22,7 +23,7 @@ def write(backbone: VisionTransformer, path: Path) -> None:
         mean=preprocessing.mean,
         std=preprocessing.std,
         image_size_px=preprocessing.image_size_px,
-        **backbone.export_info,
+        **public_info(backbone),
     )
 
 

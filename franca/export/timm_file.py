@@ -13,6 +13,7 @@ from torch import Tensor
 from franca.config.architectures import ARCHITECTURES, Architecture
 from franca.export.bake import stored_size_px
 from franca.export.formats import Reader
+from franca.export.load_line import load_line
 from franca.export.outputs import split_tokens
 from franca.features.preprocess import RESIZE_OVER_CROP
 from franca.layers.mlp import swiglu_hidden
@@ -35,7 +36,7 @@ def write(backbone: VisionTransformer, path: Path) -> None:
     metadata = {
         "format": "pt",
         METADATA_KEY: json.dumps(create_model_arguments(backbone)),
-        "create_model": usage(backbone, Path(path.name)),
+        "create_model": _create_model_line(backbone, Path(path.name)),
     }
     write_safetensors(path, to_timm(with_layer_scale(backbone.state_dict())), metadata)
 
@@ -56,7 +57,11 @@ def load(path: Path, architecture: Mapping[str, Any]) -> Reader:
 
 
 def usage(backbone: VisionTransformer, path: Path) -> str:
-    """The call of `timm.create_model`."""
+    """The call of `timm.create_model`, and that of ours."""
+    return f"{_create_model_line(backbone, path)}\nhere: {load_line(backbone, path)}; mean and std must be given"
+
+
+def _create_model_line(backbone: VisionTransformer, path: Path) -> str:
     arguments = create_model_arguments(backbone)
     name = arguments.pop("model_name")
     words = [repr(name), *(f"{key}={value!r}" for key, value in arguments.items()), f"checkpoint_path={str(path)!r}"]

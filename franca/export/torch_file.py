@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from franca.export.formats import Reader
+from franca.export.load_line import load_line
 from franca.export.outputs import outputs_of
 from franca.models.vision_transformer import VisionTransformer
 
@@ -31,5 +32,6 @@ def usage(backbone: VisionTransformer, path: Path) -> str:
     size = backbone.config["image_size_px"]
     return (
         f"model.load_state_dict(torch.load({str(path)!r}, weights_only=True))\n"
-        f"a ViT of DINOv2's code takes it strictly, built with img_size={size}; DINOv2's own hub builds 518"
+        f"a ViT of DINOv2's code takes it strictly, built with img_size={size}; DINOv2's own hub builds 518\n"
+        f"here: {load_line(backbone, path)}; mean and std are not in the file"
     )

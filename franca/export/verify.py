@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+import franca
 from franca.errors import ExportError
 from franca.export.bake import stored_size_px
 from franca.export.formats import reader_name
@@ -68,7 +69,7 @@ def compare(
     for key, tensor in expected.items():
         output = key.partition("/")[2]
         differences[output] = max(differences.get(output, 0.0), _difference(tensor, found[key]))
-    large = [f"{output} by {value:.1e}" for output, value in differences.items() if value > tolerance]
+    large = [f"{output} by {value:.1e}" for output, value in differences.items() if not value <= tolerance < math.inf]
     if large:
         raise ExportError(
             f"What {reader} computes from the export differs from franca: {', '.join(large)} of the largest value, "
@@ -89,13 +90,27 @@ def _read_in_fresh_process(
 ) -> dict[str, Tensor]:
     images_path, outputs_path = folder / "images.safetensors", folder / "outputs.safetensors"
     write_safetensors(images_path, batches, {ARCHITECTURE_KEY: json.dumps(backbone.config)})
-    command = [sys.executable, "-m", "franca.export.reader", name, str(path), str(images_path), str(outputs_path)]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads()), "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    files = [str(file.absolute()) for file in (path, images_path, outputs_path)]
+    command = [sys.executable, "-m", "franca.export.reader", name, *files]
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": str(torch.get_num_threads()),
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONPATH": _python_path(),
+    }
+    # Python looks for modules where it starts: here in a folder that holds none.
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         last = "\n".join(done.stderr.strip().splitlines()[-LINES_SHOWN:])
         raise ExportError(f"{reader_name(name)} cannot read the export of format {name}:\n{last}")
     return read_safetensors(outputs_path)[0]
+
+
+def _python_path() -> str:
+    """Where this very franca lies, before what the user has set, which means the folder that the user is in."""
+    ours = Path(franca.__file__).absolute().parents[1]
+    theirs = [os.path.abspath(entry) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    return os.pathsep.join([str(ours), *theirs])
 
 
 def _difference(expected: Tensor, found: Tensor) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -25,10 +26,24 @@ def resize_positions(positions: Tensor, stored: tuple[int, int], grid: tuple[int
     if grid == stored:
         return positions
     planes = positions.float().unflatten(1, stored).permute(0, 3, 1, 2)  # [1, D, stored rows, stored columns]
-    if interpolation == "size":
+    if interpolation == "size" and torch.compiler.is_compiling() and torch.is_grad_enabled():
+        resized = _resize_by_matrices(planes, grid)
+    elif interpolation == "size":
         resized = F.interpolate(planes, size=grid, mode="bicubic", antialias=True)
     else:
         scale = ((grid[0] + OFFSET) / stored[0], (grid[1] + OFFSET) / stored[1])
         resized = F.interpolate(planes, scale_factor=scale, mode="bicubic")
     assert tuple(resized.shape[-2:]) == grid
     return resized.flatten(2).transpose(1, 2).to(positions.dtype)
+
+
+def _resize_by_matrices(planes: Tensor, grid: tuple[int, int]) -> Tensor:
+    """The same linear map of rows and of columns: what torch.compile can differentiate for more than one grid."""
+    rows, columns = (
+        F.interpolate(
+            torch.eye(side, device=planes.device)[None, None], size=(wanted, side), mode="bicubic", antialias=True
+        )[0, 0]
+        for side, wanted in zip(planes.shape[-2:], grid, strict=True)
+    )
+    with torch.autocast(planes.device.type, enabled=False):
+        return rows @ planes @ columns.T

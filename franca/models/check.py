@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -16,10 +18,19 @@ COUNTS = ("width", "depth", "num_heads", "patch_size_px", "in_chans")
 
 
 def image_size(size_px: int | Sequence[int]) -> tuple[int, int]:
-    """Height and width from a pair, or from one number for both."""
-    if isinstance(size_px, int):
-        return size_px, size_px
-    height, width = size_px
+    """Height and width from a pair, or from one number for both.
+
+    Raises:
+        ConfigError: for anything else.
+    """
+    try:
+        if isinstance(size_px, int) or (hasattr(size_px, "__index__") and getattr(size_px, "ndim", 0) == 0):
+            return operator.index(size_px), operator.index(size_px)
+        height, width = (operator.index(side) for side in size_px)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"image_size_px is {size_px!r}, but must be a whole number of pixels, or a pair of them, height and width."
+        ) from error
     return height, width
 
 
@@ -29,7 +40,7 @@ def check_architecture(config: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: with every problem found.
     """
-    problems = [*_numbers(config), *_sizes(config), *_choices(config)]
+    problems = list(_types(config)) or [*_numbers(config), *_sizes(config), *_choices(config)]
     if problems:
         raise ConfigError("This backbone cannot be built: " + "; ".join(problems) + ".")
 
@@ -54,13 +65,33 @@ def block_indices(n: int | Sequence[int], depth: int) -> list[int]:
     Raises:
         DataError: if there are no such blocks, or none is asked for, or one of them twice.
     """
-    indices = list(range(depth - n, depth)) if isinstance(n, int) else sorted(n)
+    indices = _indices(n, depth)
     if not indices or indices[0] < 0 or indices[-1] >= depth or len(set(indices)) < len(indices):
         raise DataError(
             f"get_intermediate_layers got n={n!r}, but the model has {depth} blocks, 0 to {depth - 1}. Give how many "
             f"of the last blocks, 1 to {depth}, or a list of blocks, each once."
         )
     return indices
+
+
+def _indices(n: Any, depth: int) -> list[int]:
+    """What ``n`` asks for, in rising order; nothing where it is neither a whole number nor a list of them."""
+    try:
+        if isinstance(n, int) or (hasattr(n, "__index__") and getattr(n, "ndim", 0) == 0):
+            return list(range(depth - operator.index(n), depth))
+        return sorted(operator.index(index) for index in n)
+    except TypeError:
+        return []
+
+
+def _types(config: Mapping[str, Any]) -> Iterator[str]:
+    for name in (*COUNTS, "num_registers"):
+        if not isinstance(config[name], int):
+            yield f"{name} is {config[name]!r}, but must be a whole number"
+    for name in ("ffn_ratio", "stochastic_depth", "layer_scale"):
+        may_lack = name == "layer_scale" and config[name] is None
+        if not may_lack and not (isinstance(config[name], int | float) and math.isfinite(config[name])):
+            yield f"{name} is {config[name]!r}, but must be a number"
 
 
 def _numbers(config: Mapping[str, Any]) -> Iterator[str]:

@@ -11,16 +11,17 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 
 import torch
 
 from franca.errors import CheckpointError
+from franca.models.file_kind import check_download
 from franca.models.pieces import unpack_pieces
 
-URL = re.compile(r"(https?|file)://.+")
+URL = re.compile(r"(https?|file)://.+", re.IGNORECASE)
 WAITS_S = (1.0, 4.0)  # before the second and the third attempt
 TIMEOUT_S = 60.0
 BLOCK_BYTES = 1 << 20
@@ -57,16 +58,32 @@ def fetch(urls: Sequence[str], file: str, *, sha256: str | None = None, verbose:
     """
     target = cache_folder() / file
     if target.exists():
+        if sha256 is not None:
+            _check_cached(target, sha256)
         return target
     if len(urls) == 1:
-        download(urls[0], target, sha256=sha256, verbose=verbose)
+        download(urls[0], target, sha256=sha256, check=check_download, verbose=verbose)
     else:
         _fetch_pieces(urls, target, verbose)
     return target
 
 
-def download(url: str, target: Path, *, sha256: str | None = None, verbose: bool = True) -> None:
+def download(
+    url: str,
+    target: Path,
+    *,
+    sha256: str | None = None,
+    check: Callable[[Path], None] | None = None,
+    verbose: bool = True,
+) -> None:
     """Download one file, whole or not at all; several processes may do so at once.
+
+    Args:
+        url: of the file.
+        target: where it shall lie.
+        sha256: see `fetch`.
+        check: raises a ValueError where the content is not what it should be.
+        verbose: see `fetch`.
 
     Raises:
         CheckpointError: see `fetch`.
@@ -84,7 +101,11 @@ def download(url: str, target: Path, *, sha256: str | None = None, verbose: bool
         digest = _transfer_with_patience(url, temporary, verbose)
         if sha256 not in (None, digest):
             raise OSError(f"its SHA-256 is {digest} instead of {sha256}")
+        if check is not None:
+            check(temporary)
         os.replace(temporary, target)
+        if sha256 is not None:
+            _remember(target, sha256)
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise CheckpointError(
             f"Cannot download {url}: {_reason(error)}. Try again, or get the file on another machine and put it at "
@@ -92,6 +113,40 @@ def download(url: str, target: Path, *, sha256: str | None = None, verbose: bool
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _check_cached(path: Path, sha256: str) -> None:
+    """Check a file that lies in the cache, whoever put it there, once: until its size or its time changes."""
+    with suppress(OSError):
+        if _note(path).read_text() == _checked(path, sha256):
+            return
+    with open(path, "rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(BLOCK_BYTES):
+            digest.update(block)
+    if digest.hexdigest() != sha256:
+        raise CheckpointError(
+            f"{path} is not the file that it should be: its SHA-256 is {digest.hexdigest()} instead of {sha256}. "
+            "Delete it; it is downloaded again then."
+        )
+    _remember(path, sha256)
+
+
+def _remember(path: Path, sha256: str) -> None:
+    """Note that a file was checked; where the cache cannot be written it is checked every time."""
+    temporary = _temporary(_note(path))
+    with suppress(OSError):
+        temporary.write_text(_checked(path, sha256))
+        os.replace(temporary, _note(path))
+
+
+def _note(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
+
+
+def _checked(path: Path, sha256: str) -> str:
+    status = path.stat()
+    return f"{sha256} {status.st_size} bytes, changed {status.st_mtime_ns}\n"
 
 
 def _fetch_pieces(urls: Sequence[str], target: Path, verbose: bool) -> None:

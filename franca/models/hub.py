@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import inspect
+import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +16,25 @@ import torch
 from torch import Tensor
 
 from franca.errors import CheckpointError, ConfigError
-from franca.models.downloads import fetch, is_url
+from franca.models.check import image_size
+from franca.models.downloads import cache_folder, fetch, is_url
 from franca.models.foreign import build_foreign
 from franca.models.inferred import Untold
 from franca.models.locate import locate
+from franca.models.rebuild import at_size, rebuild
 from franca.models.registry import RELEASES, build_release
 from franca.models.releases import Weights, choices, default_weights, find_weights
 from franca.models.tensor_file import read_tensors
 from franca.models.vision_transformer import VisionTransformer
 from franca.models.weights import METADATA_KEY, build_exported
 
-UNTOLD = tuple(field.name for field in fields(Untold))
-# What may differ between a name and a file loaded under it: neither changes the function of the other weights.
-FREE = ("image_size_px", "stochastic_depth", "layer_scale", "position_interpolation")
+UNTOLD = ("num_heads", "position_interpolation", "image_size_px")
+# What may be given with weights, because it changes nothing of what they compute: the backbone gets it.
+HARMLESS = ("image_size_px", "stochastic_depth", "layer_scale")
+# What may differ between a name and a file loaded under it where it is not given.
+FREE = (*HARMLESS, "position_interpolation")
+SPELLINGS = {"img_size": "image_size_px"}  # as the hubs of DINOv2 and Franca have it
+KNOWN = ("arch", *list(inspect.signature(VisionTransformer).parameters))
 
 
 def load(
@@ -51,15 +60,17 @@ def load(
         mean: per channel, what to subtract from pixels in [0, 1]; None keeps what the file says, or ImageNet's.
         std: per channel, what to divide by.
         verbose: tell on stderr of downloads, and which tensors of other people's files matched.
-        overrides: arguments of `franca.models.registry.build_backbone` that replace those of a name. For a file that is
-            no export of ours: ``num_heads``, ``position_interpolation`` and ``image_size_px``, see
-            `franca.models.inferred.Untold`.
+        overrides: arguments of `franca.models.registry.build_backbone` that replace those of a name. With weights
+            ``image_size_px`` (or ``img_size``) resizes their positions to the grid of such images, which see the same
+            as without. For a file that is no export of ours: ``num_heads``, ``position_interpolation`` and
+            ``image_size_px``, see `franca.models.inferred.Untold`.
 
     Raises:
         CheckpointError: if there is no such backbone, or its weights are missing or do not match.
         ConfigError: if arguments contradict each other.
     """
-    name = os.fspath(name_or_path)
+    name = _text(name_or_path, "The model")
+    overrides = _our_spelling(overrides)
     if name in RELEASES:
         backbone = _load_release(name, pretrained, weights, overrides, verbose)
     else:
@@ -72,31 +83,33 @@ def load(
 def _load_release(
     name: str, pretrained: bool, weights: str | os.PathLike[str] | None, overrides: dict[str, Any], verbose: bool
 ) -> VisionTransformer:
+    _check_known(name, overrides)
+    weights = _weights_text(name, weights)
     if not pretrained:
         if weights is not None:
-            raise ConfigError(f"{name}: pretrained=False and weights={os.fspath(weights)!r} contradict each other.")
+            raise ConfigError(f"{name}: pretrained=False and weights={weights!r} contradict each other.")
         return build_release(name, **overrides).eval()
     with torch.device("meta"):  # before any download: wrong arguments are told here
         wanted = build_release(name, **overrides).config
     path, released = _find_weights(name, weights, verbose)
-    untold = Untold(**{key: value for key, value in overrides.items() if key in UNTOLD})
-    backbone = _build(path, *read_tensors(path), untold, verbose)
+    untold = Untold(**{key: value for key, value in overrides.items() if key in UNTOLD}, prefer_square=True)
+    backbone = _build(path, *_read(path), untold, verbose)
     _check_architecture(backbone, wanted, overrides, f"The weights in {path} are not of {name}")
     if released is not None:
         backbone.export_info |= {"weights": released.name, "licence": released.licence}
-    return backbone
+    return _with_harmless(backbone, overrides)
 
 
 def _load_location(location: str, given: list[str], overrides: dict[str, Any], verbose: bool) -> VisionTransformer:
     path = locate(location, verbose=verbose)
     if path is None:
-        near = difflib.get_close_matches(location, RELEASES, n=1)
+        near = difflib.get_close_matches(location.lower(), RELEASES, n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
         raise CheckpointError(
             f"No model {location!r}: no such file or folder, nor a name.{hint} Give a run folder, a file of weights, a "
             f"URL, or one of: {', '.join(RELEASES)}."
         )
-    tensors, metadata = read_tensors(path)
+    tensors, metadata = _read(path)
     known = METADATA_KEY in metadata
     refused = given + [key for key in overrides if known or key not in UNTOLD]
     if refused:
@@ -107,17 +120,70 @@ def _load_location(location: str, given: list[str], overrides: dict[str, Any], v
     return _build(path, tensors, metadata, Untold(**overrides), verbose)
 
 
-def _find_weights(name: str, weights: str | os.PathLike[str] | None, verbose: bool) -> tuple[Path, Weights | None]:
+def _text(value: object, what: str) -> str:
+    """A name, a path or a URL as text."""
+    text = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if not isinstance(text, str):
+        raise ConfigError(f"{what} is {value!r}, but must be a name, a path or a URL.")
+    return text
+
+
+def _weights_text(name: str, weights: object) -> str | None:
+    """What ``weights`` means; of an enumeration's member, as Franca's hub has them, its name or its value."""
+    if isinstance(weights, Enum):
+        return next((text for text in (weights.name, str(weights.value)) if find_weights(name, text)), weights.name)
+    return None if weights is None else _text(weights, "weights")
+
+
+def _our_spelling(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """The words of other hubs as ours."""
+    for theirs, ours in SPELLINGS.items():
+        if theirs in overrides and ours in overrides:
+            raise ConfigError(f"{theirs} and {ours} are the same argument: leave out one of them.")
+    return {SPELLINGS.get(key, key): value for key, value in overrides.items()}
+
+
+def _check_known(name: str, overrides: Mapping[str, Any]) -> None:
+    """Raises a ConfigError for words that no backbone knows."""
+    for key in overrides:
+        if key not in KNOWN:
+            near = difflib.get_close_matches(key, KNOWN, n=1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            raise ConfigError(f"{name} takes no {key}.{hint} Known are: {', '.join(KNOWN)}.")
+
+
+def _with_harmless(backbone: VisionTransformer, overrides: Mapping[str, Any]) -> VisionTransformer:
+    """The same function with those of `HARMLESS` that are given."""
+    size_px = overrides.get("image_size_px")
+    if size_px is not None:
+        backbone = at_size(backbone, image_size(size_px))
+    changes = {key: overrides[key] for key in HARMLESS if key in overrides and key != "image_size_px"}
+    return rebuild(backbone, backbone.state_dict(), **changes) if changes else backbone
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of a file; where it lies in the cache, a message says how to get it anew."""
+    try:
+        return read_tensors(path)
+    except CheckpointError as error:
+        if path.parent != cache_folder():
+            raise
+        raise CheckpointError(
+            f"{error} It is a cached download: if the transfer was broken, delete {path}, and it is downloaded again."
+        ) from error
+
+
+def _find_weights(name: str, weights: str | None, verbose: bool) -> tuple[Path, Weights | None]:
     """The file of weights; and what is known about it, where it is not a path or a URL that is given."""
     released = None
     if weights is None:
         released = default_weights(name)
-    elif isinstance(weights, str) and not is_url(weights):
+    elif not is_url(weights):
         released = find_weights(name, weights)
     if released is not None:
         return fetch(released.urls, released.file, sha256=released.sha256, verbose=verbose), released
     assert weights is not None
-    path = locate(os.fspath(weights), verbose=verbose)
+    path = locate(weights, verbose=verbose)
     if path is None:
         raise CheckpointError(f"No weights {weights}: No such file or folder, nor a name. {choices(name)}")
     return path, None
@@ -138,7 +204,7 @@ def _check_architecture(
     different = [
         f"{key} is {backbone.config[key]!r} instead of {wanted[key]!r}"
         for key in wanted
-        if (key in overrides or key not in FREE) and backbone.config[key] != wanted[key]
+        if _counts(key, overrides, backbone.config, wanted) and backbone.config[key] != wanted[key]
     ]
     scales = [config["layer_scale"] is not None for config in (backbone.config, wanted)]
     if scales[0] != scales[1] and "layer_scale" not in overrides:
@@ -147,15 +213,37 @@ def _check_architecture(
         raise CheckpointError(f"{problem}: {', '.join(different)}.")
 
 
+def _counts(key: str, overrides: Mapping[str, Any], held: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether a difference in one argument makes weights unfit."""
+    if key == "layer_scale":  # its first value does not matter, but whether there is any
+        return key in overrides and (held[key] is None) != (wanted[key] is None)
+    return key not in FREE or (key in overrides and key not in HARMLESS)
+
+
 def _set_normalization(
     backbone: VisionTransformer, *, mean: Sequence[float] | None, std: Sequence[float] | None
 ) -> None:
     """Replace what images are normalised with, where it is given."""
-    in_chans = backbone.config["in_chans"]
-    for name, values in (("mean", mean), ("std", std)):
-        if values is not None and len(values) != in_chans:
-            raise ConfigError(f"{name} has {len(values)} numbers, but the backbone takes {in_chans} channels.")
+    in_chans: int = backbone.config["in_chans"]
     now = backbone.preprocessing
     backbone.preprocessing = replace(
-        now, mean=now.mean if mean is None else tuple(mean), std=now.std if std is None else tuple(std)
+        now,
+        mean=now.mean if mean is None else _per_channel("mean", mean, in_chans),
+        std=now.std if std is None else _per_channel("std", std, in_chans),
     )
+    if min(backbone.preprocessing.std) <= 0:
+        raise ConfigError(
+            f"std is {list(backbone.preprocessing.std)}, but pixels are divided by it: give numbers above 0."
+        )
+
+
+def _per_channel(name: str, values: Sequence[float], in_chans: int) -> tuple[float, ...]:
+    try:
+        numbers = tuple(float(value) for value in values)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{name} is {values!r}, but must be a list of numbers, one per channel.") from error
+    if not all(map(math.isfinite, numbers)):
+        raise ConfigError(f"{name} is {values!r}, but must be a list of finite numbers, one per channel.")
+    if len(numbers) != in_chans:
+        raise ConfigError(f"{name} has {len(numbers)} numbers, but the backbone takes {in_chans} channels.")
+    return numbers

@@ -30,11 +30,13 @@ class Untold:
         num_heads: attention heads; None takes heads of 64.
         position_interpolation: see `VisionTransformer`; None takes ``size`` with registers, ``offset`` without.
         image_size_px: height and width that the positions belong to; None takes a square.
+        prefer_square: take a square wherever it is possible, also against ``image_size_px``.
     """
 
     num_heads: int | None = None
     position_interpolation: str | None = None
     image_size_px: int | Sequence[int] | None = None
+    prefer_square: bool = False
 
 
 def infer_architecture(state: Mapping[str, Tensor], *, source: str, untold: Untold) -> dict[str, Any]:
@@ -56,16 +58,21 @@ def infer_architecture(state: Mapping[str, Tensor], *, source: str, untold: Unto
     return {
         "width": width,
         "depth": len({name.split(".")[1] for name in state if name.startswith("blocks.")}),
-        "num_heads": untold.num_heads or _num_heads(width, source),
+        "num_heads": _num_heads(width, source) if untold.num_heads is None else untold.num_heads,
         "patch_size_px": patch_size_px,
-        "image_size_px": _image_size(state, patch_size_px, untold.image_size_px, source),
+        "image_size_px": _image_size(state, patch_size_px, untold, source),
         "in_chans": in_chans,
         "ffn": ffn,
         "ffn_ratio": _ffn_ratio(ffn, width, state[FIRST_LAYERS[ffn]].shape[0]),
         "num_registers": num_registers,
         "layer_scale": LAYER_SCALE if "blocks.0.ls1.gamma" in state else None,
-        "position_interpolation": untold.position_interpolation or trained_interpolation(num_registers),
+        "position_interpolation": _interpolation(untold, num_registers),
     }
+
+
+def _interpolation(untold: Untold, num_registers: int) -> str:
+    told = untold.position_interpolation
+    return trained_interpolation(num_registers) if told is None else told
 
 
 def _check_kind(state: Mapping[str, Tensor], source: str) -> None:
@@ -92,12 +99,13 @@ def _num_heads(width: int, source: str) -> int:
     return width // HEAD_WIDTH
 
 
-def _image_size(
-    state: Mapping[str, Tensor], patch_size_px: int, given: int | Sequence[int] | None, source: str
-) -> int | list[int]:
+def _image_size(state: Mapping[str, Tensor], patch_size_px: int, untold: Untold, source: str) -> int | list[int]:
     """Height and width that the positions belong to; one number for a square."""
     num_positions = state["pos_embed"].shape[1] - 1
-    if given is not None:
+    side = math.isqrt(max(num_positions, 0))
+    is_square = side > 0 and side * side == num_positions
+    given = untold.image_size_px
+    if given is not None and not (is_square and untold.prefer_square):
         height, width = image_size(given)
         if (height // patch_size_px) * (width // patch_size_px) != num_positions:
             raise CheckpointError(
@@ -105,8 +113,7 @@ def _image_size(
                 f"patches of {patch_size_px} px, but the file holds {num_positions} positions."
             )
         return height if height == width else [height, width]
-    side = math.isqrt(max(num_positions, 0))
-    if not side or side * side != num_positions:
+    if not is_square:
         raise CheckpointError(
             f"{source}: its {num_positions} positions are no square. Pass image_size_px=(H, W), of which the "
             f"{patch_size_px} px patches are {num_positions}."

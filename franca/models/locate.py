@@ -29,7 +29,7 @@ def locate(location: str, *, verbose: bool = True) -> Path | None:
         CheckpointError: if a URL cannot be downloaded, or a folder holds no weights.
     """
     if is_url(location):
-        if not location.startswith("file:"):
+        if not location.lower().startswith("file:"):
             return fetch([location], cache_name(location), verbose=verbose)
         path = Path(urllib.request.url2pathname(urllib.parse.urlsplit(location).path))
     else:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -41,12 +42,26 @@ def read_safetensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], d
     Raises:
         CheckpointError: if the file is missing, cut short, or not in this format.
     """
+    with _told(path), open(path, "rb") as file:
+        header, metadata, first_byte = _read_checked_header(file)
+        return {name: _read_tensor(file, entry, first_byte) for name, entry in header.items()}, metadata
+
+
+def check_safetensors(path: str | os.PathLike[str]) -> None:
+    """Check that a file is whole, by its header and its length; the tensors are not read.
+
+    Raises:
+        CheckpointError: see `read_safetensors`.
+    """
+    with _told(path), open(path, "rb") as file:
+        _read_checked_header(file)
+
+
+@contextmanager
+def _told(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Errors of a file as those of the user."""
     try:
-        with open(path, "rb") as file:
-            header, first_byte = _read_header(file, os.fstat(file.fileno()).st_size)
-            metadata = header.pop("__metadata__", {})
-            _check_offsets(header, os.fstat(file.fileno()).st_size - first_byte)
-            return {name: _read_tensor(file, entry, first_byte) for name, entry in header.items()}, metadata
+        yield
     except OSError as error:
         raise CheckpointError(f"Cannot read {path}: {error.strerror}.") from error
     except _Malformed as error:
@@ -83,6 +98,15 @@ def write_safetensors(
 
 class _Malformed(Exception):
     """What is wrong with the file."""
+
+
+def _read_checked_header(file: IO[bytes]) -> tuple[dict[str, Any], dict[str, str], int]:
+    """The entries of the tensors, the metadata, and where the tensors' bytes begin."""
+    size = os.fstat(file.fileno()).st_size
+    header, first_byte = _read_header(file, size)
+    metadata = header.pop("__metadata__", {})
+    _check_offsets(header, size - first_byte)
+    return header, metadata, first_byte
 
 
 def _read_header(file: IO[bytes], size: int) -> tuple[dict[str, Any], int]:

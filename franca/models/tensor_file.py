@@ -7,6 +7,7 @@ import re
 import tempfile
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,18 @@ import torch
 from torch import Tensor
 
 from franca.errors import CheckpointError
+from franca.models.file_kind import PICKLE_START, START_BYTES, is_pickle, is_safetensors
 from franca.models.pieces import find_pieces, unpack_pieces
 from franca.models.safetensors import read_safetensors
 
 CONTAINERS = ("teacher", "model", "state_dict")
-PICKLE_STARTS = (b"PK\x03\x04", b"\x80")  # torch.save's, since version 1.6 and before
+# What torch says of files that hold more than tensors, by version: the name of it where there is one, or any of these.
+REFUSED_GLOBAL = re.compile(r"GLOBAL (\S+?) (?:was not an allowed global|whose module)")
+REFUSED_CODE = re.compile(
+    r"Can only (?:create new object for|build)|unrecognized function|unsupported class|not initialized by BUILD"
+)
+SAVED_PROTOCOL = 2  # torch.save's own, and the newest one that is read without running code
+TORCHSCRIPT = re.compile("TorchScript archive")
 NAMES_SHOWN = 8
 
 
@@ -48,12 +56,12 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[
 def _read_file(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with open(path, "rb") as file:
-            start = file.read(16)
+            start = file.read(START_BYTES)
     except OSError as error:
         raise CheckpointError(f"Cannot read {path}: {error.strerror}.") from error
-    if path.suffix == ".safetensors" or start[8:9] == b"{":
+    if path.suffix == ".safetensors" or is_safetensors(start):
         return read_safetensors(path)
-    if not start.startswith(PICKLE_STARTS):
+    if not is_pickle(start):
         raise CheckpointError(
             f"{path} is no checkpoint: it starts with {start!r}. Give a safetensors file or one of torch.save; if it "
             "was to be one, copy or download it again."
@@ -66,15 +74,44 @@ def _read_pickle(path: Path) -> Any:
         # A mapped file costs memory only for the tensors that are taken from it, not for the training heads.
         return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except Exception as error:  # whatever the bytes of a damaged file make of the reader
-        refused = re.search(r"GLOBAL (\S+) was not an allowed global", str(error))
-        if refused:
+        needed = _needed_code(error, path)
+        if needed:
             raise CheckpointError(
-                f"{path} needs {refused[1]} to be read. Only plain tensors are read, because such a file can run any "
+                f"{path} needs {needed} to be read. Only plain tensors are read, because such a file can run any "
                 "code. Save the state dict alone, as torch.save(model.state_dict(), FILE) does."
             ) from error
         raise CheckpointError(
             f"{path} is damaged, cut short or not of torch.save ({type(error).__name__}). Copy or download it again."
         ) from error
+
+
+def _needed_code(error: Exception, path: Path) -> str:
+    """What a whole file would run if it were allowed to; empty for a damaged one."""
+    message = str(error)
+    if TORCHSCRIPT.search(message):
+        return "TorchScript"
+    if refused := REFUSED_GLOBAL.search(message):
+        return refused[1]
+    if REFUSED_CODE.search(message):
+        return "code of its own"
+    if "Unsupported operand" in message and (protocol := _pickle_protocol(path)) > SAVED_PROTOCOL:
+        return f"pickle protocol {protocol}"
+    return ""
+
+
+def _pickle_protocol(path: Path) -> int:
+    """Which protocol a file of torch.save says that it was written with; 0 where it does not say."""
+    start = b""
+    if not zipfile.is_zipfile(path):
+        with open(path, "rb") as file:
+            start = file.read(2)
+    else:
+        with zipfile.ZipFile(path) as archive:
+            for name in archive.namelist():
+                if name.endswith("data.pkl"):
+                    with suppress(zipfile.BadZipFile):  # where its bytes are damaged, they do not say
+                        start = archive.read(name)[:2]
+    return start[1] if len(start) == 2 and start.startswith(PICKLE_START) else 0
 
 
 def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:

@@ -87,12 +87,15 @@ class VisionTransformer(nn.Module):
         position_interpolation: str = "size",
     ) -> None:
         super().__init__()
+        height, width_px = image_size(image_size_px)
         self.config: dict[str, Any] = {
             "width": width,
             "depth": depth,
             "num_heads": num_heads,
             "patch_size_px": patch_size_px,
-            "image_size_px": image_size_px if isinstance(image_size_px, int) else list(image_size_px),
+            "image_size_px": [height, width_px]
+            if isinstance(image_size_px, Sequence) or height != width_px
+            else height,
             "in_chans": in_chans,
             "ffn": ffn,
             "ffn_ratio": ffn_ratio,
@@ -102,7 +105,6 @@ class VisionTransformer(nn.Module):
             "position_interpolation": position_interpolation,
         }
         check_architecture(self.config)
-        height, width_px = image_size(image_size_px)
         self.width = width
         self.patch_size_px = patch_size_px
         self.num_registers = num_registers
@@ -153,11 +155,15 @@ class VisionTransformer(nn.Module):
         Takes less memory and one forward pass more; gradients stay the same. 0, as at first, keeps everything.
 
         Raises:
-            ConfigError: for a negative number.
+            ConfigError: for a negative number, or no whole one.
         """
-        if every_blocks < 0:
-            raise ConfigError(f"checkpoint_activations got {every_blocks}; give a number of blocks, or 0 for none.")
+        if not isinstance(every_blocks, int) or every_blocks < 0:
+            raise ConfigError(f"checkpoint_activations got {every_blocks!r}; give a number of blocks, or 0 for none.")
         self._checkpoint_every_blocks = every_blocks
+
+    def positions_for(self, grid: tuple[int, int]) -> Tensor:
+        """Positions [1, 1 + N, D] that, stored for a grid, see its images just as these positions do; no gradient."""
+        return torch.cat([self.pos_embed[:, :1], self._positions(grid)], dim=1).detach()
 
     def forward(
         self,

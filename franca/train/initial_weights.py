@@ -6,11 +6,9 @@ import os
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from franca.config.schema import Config
 from franca.errors import CheckpointError, ConfigError
-from franca.layers.position import resize_positions
 from franca.models import hub
 from franca.models.vision_transformer import VisionTransformer
 from franca.models.weights import check_state
@@ -51,7 +49,7 @@ def _load_backbone(networks: StudentTeacher, location: str) -> str:
     loaded, wanted = hub.load(location), networks.student.backbone
     _check_architecture(loaded, wanted, location)
     state = loaded.state_dict()
-    state["pos_embed"] = _positions_for(loaded, wanted.position_grid)
+    state["pos_embed"] = loaded.positions_for(wanted.position_grid)
     check_state(wanted, state, source=f"init.backbone={location}")
     for network in (networks.student, networks.teacher):
         network.backbone.load_state_dict(state)
@@ -73,13 +71,6 @@ def _check_architecture(loaded: VisionTransformer, wanted: VisionTransformer, lo
     if different:
         settings = " ".join(f"{option}={'null' if value is None else value}" for option, value in different.items())
         raise ConfigError(f"init.backbone={location} is another architecture than the recipe's. Set {settings}.")
-
-
-def _positions_for(loaded: VisionTransformer, grid: tuple[int, int]) -> Tensor:
-    """Positions [1, 1 + N, D] that make the loaded backbone see images of another grid just as it does now."""
-    positions = loaded.pos_embed.detach()
-    patches = resize_positions(positions[:, 1:], loaded.position_grid, grid, loaded.position_interpolation)
-    return torch.cat([positions[:, :1], patches], dim=1)
 
 
 def _newest_checkpoint(run: Path) -> Path:

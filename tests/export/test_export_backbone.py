@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -116,3 +117,31 @@ def test_wrong_places(name: str, out: str, expected: str, tmp_path: Path) -> Non
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=expected):
         check_place(tmp_path / out, name, overwrite=True)
+
+
+@pytest.mark.parametrize("tolerance", [math.nan, math.inf, -1e-4])
+def test_tolerances_that_are_none(tolerance: float, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"--tolerance is {tolerance}, but must be a number from 0"):
+        export_backbone(build(), tmp_path / "a.pth", "torch", tolerance=tolerance)
+
+
+@pytest.mark.usefixtures("no_process")
+def test_the_second_file_of_an_older_export_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("onnxscript")
+    from franca.export import onnx_file
+
+    monkeypatch.setattr(onnx_file, "write", lambda _, path: path.write_bytes(b"new"))
+    (tmp_path / "a.onnx.data").write_bytes(b"old")
+    with pytest.raises(ConfigError, match=r"a\.onnx\.data exists"):
+        export_backbone(build(), tmp_path / "a.onnx", "onnx")
+    export_backbone(build(), tmp_path / "a.onnx", "onnx", overwrite=True)
+    assert [file.name for file in tmp_path.iterdir()] == ["a.onnx"]
+
+
+@pytest.mark.usefixtures("no_process")
+def test_paths_of_this_machine_stay_here(tmp_path: Path) -> None:
+    model = build()
+    model.export_info = {"source": "/home/me/weights.pth", "step": 7}
+    done = export_backbone(model, tmp_path / "a.safetensors", "safetensors")
+    assert franca.load(done.path).export_info == {"source": "weights.pth", "step": 7}
+    assert model.export_info["source"] == "/home/me/weights.pth"

@@ -58,3 +58,19 @@ def test_what_its_reader_says_is_passed_on(tmp_path: Path) -> None:
     (tmp_path / "a.pth").write_bytes(b"nonsense")
     with pytest.raises(ExportError, match=r"(?s)torch .* cannot read the export of format torch:\n.*weights_only"):
         verify(build(), "torch", tmp_path / "a.pth", tolerance=1.0)
+
+
+@pytest.mark.parametrize("name", ["franca", "timm", "torch"])
+def test_packages_where_the_user_is_are_not_met(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / f"{name}.py").write_text("raise ImportError('the wrong one')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", "")
+    torch_file.write(build(), Path("a.pth"))
+    assert verify(build(), "torch", Path("a.pth"), tolerance=1e-6)["cls"] == 0
+
+
+def test_no_tolerance_allows_what_is_no_number() -> None:
+    bad = {"3/cls": torch.tensor([math.nan])}
+    for tolerance in (math.inf, math.nan):
+        with pytest.raises(ExportError, match="cls by inf"):
+            compare({"3/cls": torch.ones(1)}, bad, "theirs", tolerance)

@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from franca.layers.position import resize_positions
+from franca.layers.position import _resize_by_matrices, resize_positions
 
 
 def cubic(distance: float, a: float = -0.75) -> float:
@@ -98,3 +99,22 @@ def test_interpolates_in_fp32_and_returns_the_dtype_given() -> None:
     positions = torch.randn(1, 12, 5, dtype=torch.bfloat16)
     resized = resize_positions(positions, (4, 3), (5, 7), "size")
     assert torch.equal(resized, resize_positions(positions.float(), (4, 3), (5, 7), "size").bfloat16())
+
+
+@pytest.mark.parametrize("grid", [(5, 7), (2, 2), (4, 9)])
+def test_matrices_that_resize_are_the_same_map(grid: tuple[int, int]) -> None:
+    planes = torch.randn(1, 5, 4, 3)
+    expected = F.interpolate(planes, size=grid, mode="bicubic", antialias=True)
+    torch.testing.assert_close(_resize_by_matrices(planes, grid), expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_one_compiled_graph_has_gradients_for_many_grids() -> None:
+    compiled = torch.compile(resize_positions, dynamic=True, fullgraph=True, backend="aot_eager")
+    for grid in [(5, 7), (6, 8), (2, 9)]:
+        gradients = []
+        for resize in (compiled, resize_positions):
+            positions = torch.ones(1, 12, 5).requires_grad_()
+            (resize(positions, (4, 3), grid, "size") * torch.arange(5)).sum().backward()
+            gradients.append(positions.grad)
+        torch.testing.assert_close(*gradients)

@@ -15,7 +15,7 @@ from franca.models.downloads import cache_folder, cache_name, download, fetch, i
 from tests.models.released import in_pieces
 from tests.models.server import Site, serve
 
-CONTENT = bytes(range(256)) * 20_000
+CONTENT = b"\x80\x02" + bytes(range(256)) * 20_000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
 
 
@@ -45,7 +45,7 @@ def test_a_file_is_downloaded_once(site: Site, cache: Path, capsys: pytest.Captu
         assert path.read_bytes() == CONTENT
     assert site.requests == ["/a.pth"]
     assert capsys.readouterr().err == f"downloading {site.address}/a.pth to {path}\n"
-    assert names(cache) == ["a.pth"]
+    assert names(cache) == ["a.pth", "a.pth.sha256"]
 
 
 def test_a_cached_file_needs_no_network(cache: Path) -> None:
@@ -129,7 +129,7 @@ def test_several_at_once(site: Site, cache: Path) -> None:
     for thread in threads:
         thread.join()
     assert (cache / "a.pth").read_bytes() == CONTENT
-    assert names(cache) == ["a.pth"]
+    assert names(cache) == ["a.pth", "a.pth.sha256"]
 
 
 def test_addresses_that_end_alike_have_names_of_their_own() -> None:
@@ -206,3 +206,41 @@ def test_progress_on_a_terminal(
     assert "\ra.pth: 1 of 5 MB" in capsys.readouterr().err
     fetch([f"{site.address}/a.pth"], "b.pth", verbose=False)
     assert capsys.readouterr().err == ""
+
+
+def test_a_file_that_was_put_into_the_cache_is_checked_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache.mkdir(parents=True)
+    (cache / "a.pth").write_bytes(CONTENT[:-1])
+    with pytest.raises(CheckpointError, match=f"{cache / 'a.pth'} is not the file .* instead of {DIGEST}. Delete it"):
+        fetch(["http://127.0.0.1:9/a.pth"], "a.pth", sha256=DIGEST)
+    (cache / "a.pth").write_bytes(CONTENT)
+    fetch(["http://127.0.0.1:9/a.pth"], "a.pth", sha256=DIGEST)
+    with monkeypatch.context() as patch:
+        patch.setattr(downloads.hashlib, "sha256", None)
+        fetch(["http://127.0.0.1:9/a.pth"], "a.pth", sha256=DIGEST)
+    (cache / "a.pth").write_bytes(CONTENT[:-2])
+    with pytest.raises(CheckpointError, match="is not the file"):
+        fetch(["http://127.0.0.1:9/a.pth"], "a.pth", sha256=DIGEST)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"<!DOCTYPE html><html>404</html>", "what came is no checkpoint: it starts with b'<!DOC"),
+        (b"", "what came is no checkpoint"),
+        (b"PK\x03\x04" + bytes(100), "the end of the file is missing"),
+        (b"\x40" + bytes(7) + b'{"a":', "no whole safetensors file"),
+    ],
+)
+def test_what_is_no_whole_checkpoint_is_not_kept(content: bytes, message: str, site: Site, cache: Path) -> None:
+    site.files["/a.pth"] = content
+    with pytest.raises(CheckpointError, match=message):
+        fetch([f"{site.address}/a.pth"], "a.pth", verbose=False)
+    assert names(cache) == []
+    site.files["/a.pth"] = CONTENT
+    assert fetch([f"{site.address}/a.pth"], "a.pth", verbose=False).read_bytes() == CONTENT
+
+
+def test_schemes_in_any_case(site: Site, cache: Path) -> None:
+    assert is_url("HTTPS://a/b") and is_url("File:///a")
+    assert fetch([f"{site.address.replace('http', 'HTTP')}/a.pth"], "a.pth", verbose=False).read_bytes() == CONTENT

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,20 @@ def test_weights_of_another_architecture(run: Path) -> None:
             "Did you mean franca_vitb1.*franca_vits14.*franca_vitg16",
         ),
         ("franca_vitb14", {"pretrained": False, "weights": "x"}, ConfigError, "contradict"),
+        ("FRANCA_VITB14", {}, CheckpointError, r"Did you mean franca_vitb14\?"),
+        ("franca_vitb14", {"weights": 3}, ConfigError, "weights is 3, but must be a name, a path or a URL"),
+        ("franca_vitb14", {"num_register": 4}, ConfigError, r"no num_register. Did you mean num_registers\? .*width"),
+        ("franca_vits14", {"pretrained": False, "img_size": 28, "image_size_px": 28}, ConfigError, "the same argument"),
+        (
+            "franca_vits14",
+            {"pretrained": False, "image_size_px": "518"},
+            ConfigError,
+            "image_size_px is '518', but must",
+        ),
+        ("franca_vits14", {"pretrained": False, "image_size_px": (518,)}, ConfigError, r"image_size_px is \(518,\)"),
+        ("franca_vits14", {"pretrained": False, "width": "16"}, ConfigError, "width is '16', but must be a whole num"),
+        ("franca_vits14", {"pretrained": False, **TINY, "mean": 0.5}, ConfigError, "mean is 0.5, but must be a list"),
+        ("franca_vits14", {"pretrained": False, **TINY, "std": (1, 0, 1)}, ConfigError, "std is .*numbers above 0"),
         ("franca_vitb14", {"weights": "/none"}, CheckpointError, "/none: No such file"),
         (
             "franca_vitb14",
@@ -161,7 +176,11 @@ def test_what_matched_is_told_once(checkpoint: Path, capsys: pytest.CaptureFixtu
         ("franca_vitb16", SMALL, "patch_size_px is 14 instead of 16"),
         ("franca_vitb14", {**SMALL, "num_registers": 4}, "num_registers is 0 instead of 4"),
         ("franca_vitb14", {**SMALL, "layer_scale": None}, "layer_scale is 1e-05 instead of None"),
-        ("franca_vitb14", {**SMALL, "stochastic_depth": 0.1}, "stochastic_depth is 0.0 instead of 0.1"),
+        (
+            "franca_vitb14",
+            {**SMALL, "position_interpolation": "size", "num_registers": 1},
+            "num_registers is 0 instead",
+        ),
     ],
 )
 def test_a_checkpoint_of_another_architecture(
@@ -257,3 +276,51 @@ def test_an_address_as_weights_and_as_model(site: Site, checkpoint: Path, model:
     assert site.requests == ["/x/a.pth"]
     with pytest.raises(CheckpointError, match="404"):
         load(f"{site.address}/none.pth", verbose=False)
+
+
+class Released(Enum):
+    """As the hub of Franca's authors names weights."""
+
+    IN21K = "In21K"
+    OF_ANOTHER_NAME = "in21k"
+
+
+@pytest.mark.parametrize("weights", Released)
+def test_weights_as_members_of_an_enumeration(
+    site: Site, released: Weights, checkpoint: Path, model: VisionTransformer, weights: Any
+) -> None:
+    site.files["/a.pth"] = checkpoint.read_bytes()
+    assert same(load("franca_vitb14", weights=weights, **FOREIGN), model)
+
+
+@pytest.mark.parametrize("word", ["img_size", "image_size_px"])
+@pytest.mark.parametrize("size_px", [28, (28, 56)])
+def test_positions_of_weights_on_another_grid(
+    checkpoint: Path, model: VisionTransformer, word: str, size_px: Any
+) -> None:
+    found = load("franca_vitb14", weights=checkpoint, **FOREIGN, **{word: size_px})
+    assert found.position_grid == (2, 2 if size_px == 28 else 4)
+    images = torch.randn(1, 3, 28, 28 if size_px == 28 else 56)
+    assert torch.equal(found.features(images).patches, model.features(images).patches)
+
+
+def test_arguments_that_change_nothing_of_what_weights_compute(checkpoint: Path, model: VisionTransformer) -> None:
+    found = load("franca_vitb14", weights=checkpoint, **FOREIGN, stochastic_depth=0.2, layer_scale=0.1)
+    assert (found.stochastic_depth, found.config["layer_scale"]) == (0.2, 0.1)
+    assert same(found, model)
+
+
+def test_no_heads_are_refused(checkpoint: Path) -> None:
+    with pytest.raises(CheckpointError, match="num_heads is 0"):
+        load(checkpoint, num_heads=0, verbose=False)
+
+
+def test_a_cached_file_that_cannot_be_read_is_named(site: Site, released: Weights, checkpoint: Path) -> None:
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / released.file
+    cached.parent.mkdir(parents=True)
+    cached.write_text("<html>")
+    with pytest.raises(CheckpointError, match=f"is no checkpoint.*delete {cached}, and it is downloaded again"):
+        load("franca_vitb14", **FOREIGN)
+    cached.unlink()
+    site.files["/a.pth"] = checkpoint.read_bytes()
+    assert load("franca_vitb14", **FOREIGN).width == SMALL["width"]

@@ -24,6 +24,7 @@ def test_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file.write_bytes(b"a")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert locate(str(file)) == locate("~/a b.pth") == locate(file.as_uri()) == file
+    assert locate(file.as_uri().replace("file", "FILE")) == file
     assert locate(str(tmp_path / "none")) is None
     assert locate((tmp_path / "none").as_uri()) is None
     assert locate("IN21K") is None
@@ -40,8 +41,8 @@ def test_folders(tmp_path: Path) -> None:
 
 
 def test_addresses_are_downloaded_once(site: Site) -> None:
-    site.files["/a.pth"] = b"a"
+    site.files["/a.pth"] = b"\x80a"
     paths = [locate(f"{site.address}/a.pth", verbose=False) for _ in range(2)]
     assert paths[0] == paths[1] is not None
-    assert paths[0].read_bytes() == b"a"
+    assert paths[0].read_bytes() == b"\x80a"
     assert site.requests == ["/a.pth"]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import pickle
 import zipfile
 from pathlib import Path
@@ -125,3 +126,23 @@ def test_contents_that_are_no_state_dict(tmp_path: Path, content: object, messag
     torch.save(content, tmp_path / "a.pth")
     with pytest.raises(CheckpointError, match=message):
         read_tensors(tmp_path / "a.pth")
+
+
+class System:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (os.system, ("true",))
+
+
+@pytest.mark.parametrize("new_format", [True, False])
+@pytest.mark.parametrize(("protocol", "named"), [(2, "(posix|nt).system"), (4, "pickle protocol 4|(posix|nt).system")])
+def test_what_torch_blocks_is_told_as_code(tmp_path: Path, protocol: int, named: str, new_format: bool) -> None:
+    torch.save({"x": System()}, tmp_path / "a", pickle_protocol=protocol, _use_new_zipfile_serialization=new_format)
+    with pytest.raises(CheckpointError, match=f"needs ({named}) to be read"):
+        read_tensors(tmp_path / "a")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_torchscript_is_told_as_code(tmp_path: Path) -> None:
+    torch.jit.save(torch.jit.script(torch.nn.ReLU()), tmp_path / "a.pt")
+    with pytest.raises(CheckpointError, match="needs TorchScript to be read"):
+        read_tensors(tmp_path / "a.pt")

@@ -3,12 +3,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from franca.errors import ConfigError, DataError
 from franca.layers.attention import set_attention
+from franca.models.check import block_indices
 from franca.models.features import Features
 from franca.models.registry import RELEASES, build_release
 from franca.models.vision_transformer import VisionTransformer
@@ -247,3 +249,31 @@ def test_the_words_of_dinov2() -> None:
     assert set(found) == set(wanted)
     assert torch.equal(found["x_norm_patchtokens"], wanted["x_norm_patchtokens"])
     torch.testing.assert_close(model(images, masks), wanted["x_norm_clstoken"])
+
+
+def test_stored_positions_for_another_grid() -> None:
+    model = VisionTransformer(width=16, depth=1, num_heads=2, patch_size_px=4, image_size_px=12)
+    reference.randomize(model)
+    positions = model.positions_for((2, 5))
+    assert positions.shape == (1, 11, 16) and not positions.requires_grad
+    assert torch.equal(positions[:, :1], model.pos_embed[:, :1])
+    assert torch.equal(positions[:, 1:], model._positions((2, 5)))
+    assert torch.equal(model.positions_for((3, 3)), model.pos_embed)
+
+
+@pytest.mark.parametrize("n", [np.int64(2), np.array(2), [np.int64(0), 1], np.array([1, 0])])
+def test_blocks_by_numbers_of_numpy(n: Any) -> None:
+    assert block_indices(n, 2) == [0, 1]
+
+
+@pytest.mark.parametrize("n", [1.0, None, [0.0], "1"])
+def test_blocks_by_what_is_no_number(n: Any) -> None:
+    with pytest.raises(DataError, match="Give how many of the last blocks"):
+        block_indices(n, 2)
+
+
+@pytest.mark.parametrize("every", [-1, 1.5, "2", None])
+def test_activations_are_kept_by_whole_numbers(every: Any) -> None:
+    model = VisionTransformer(width=16, depth=1, num_heads=2, patch_size_px=4, image_size_px=12)
+    with pytest.raises(ConfigError, match="checkpoint_activations got"):
+        model.checkpoint_activations(every)
