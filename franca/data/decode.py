@@ -152,9 +152,15 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:
-    """Deep grey to 8 bits: 16-bit whole numbers by their full range, others by the range they use."""
+    """Deep grey to 8 bits: 16-bit whole numbers by their full range, others by the range they use.
+
+    Raises:
+        ValueError: a pixel is infinite or not a number.
+    """
     values = np.asarray(image).astype(np.float64)  # [H, W]
     low, high = values.min(), values.max()
+    if not np.isfinite(high - low):
+        raise ValueError("pixels that are not finite")
     if image.mode != "F" and low >= 0 and high < 1 << 16:
         low, high = 0, (1 << 16) - 1
     return Image.fromarray(np.rint((values - low) * (255.0 / max(high - low, 1e-12))).astype(np.uint8))

@@ -61,8 +61,11 @@ class FolderSource:
     def read_encoded(self, index: int) -> Encoded:
         """Reads one image file."""
         key = self._files[index]
+        path = Path(self.location, key)
+        if not path.is_file():  # gone, or a pipe or device, whose reader would wait for ever
+            raise BadSample(key, UNREADABLE)
         try:
-            data = Path(self.location, key).read_bytes()
+            data = path.read_bytes()
         except OSError as error:
             raise BadSample(key, UNREADABLE) from error
         label = None if self._labels is None else int(self._labels[index])
@@ -86,10 +89,17 @@ def _walk(folder: str, prefix: str, ancestors: tuple[str, ...]) -> Iterator[str]
     except OSError as error:
         raise DataError(f"Cannot list {folder}: {error.strerror}.") from error
     for entry in sorted(visible, key=lambda entry: entry.name):
-        if not entry.is_dir():
+        if not _is_folder(entry):
             yield prefix + entry.name
         elif (real := os.path.realpath(entry.path)) not in ancestors:
             yield from _walk(entry.path, f"{prefix}{entry.name}/", (*ancestors, real))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself, which reading it will count as unreadable
+        return False
 
 
 def _classes(root: Path, images: list[str]) -> tuple[tuple[str, ...], NDArray[np.int64]]:

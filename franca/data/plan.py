@@ -16,6 +16,7 @@ from franca.data.randomness import Ints, Stream, derive_key
 from franca.errors import ConfigError, DataError
 
 FULL_ORDER_LIMIT = 4_000_000
+SHORTEST_LANE = 64
 ORDERS = ("auto", "full", "lanes")
 
 
@@ -46,7 +47,8 @@ class SamplePlan:
         group_sizes: samples of each shard; sample indices count through the shards in this order.
         seed: which plan.
         order: ``full``, ``lanes``, or ``auto``: ``full`` up to four million samples.
-        num_lanes: lanes, >= 1. Consecutive positions belong to different lanes.
+        num_lanes: lanes, >= 1, fewer where a lane would have under 64 samples. Consecutive positions belong to different
+            lanes.
         window: samples of one lane that are shuffled together, >= 1.
 
     Raises:
@@ -64,7 +66,8 @@ class SamplePlan:
         if self.num_samples == 0:
             raise DataError(f"The source holds no sample in its {len(group_sizes)} shards; a plan needs at least one.")
         self.order = order if order != "auto" else "full" if self.num_samples <= FULL_ORDER_LIMIT else "lanes"
-        self.num_lanes = num_lanes if self.order == "lanes" else 1
+        most_lanes = max(1, self.num_samples // SHORTEST_LANE)  # more of them would leave each too little to shuffle
+        self.num_lanes = min(num_lanes, most_lanes) if self.order == "lanes" else 1
         self._seed, self._window = seed, window
         self._shards: tuple[int, Ints, Ints] | None = None
 

@@ -66,6 +66,12 @@ def test_16_bits_are_scaled_by_their_full_range() -> None:
     assert decode(encoded(Image.fromarray(ramp)), "key")[0, 0].tolist() == [0, 1, 128, 255]
 
 
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_pixels_that_are_not_finite_are_damage(number: float) -> None:
+    with pytest.raises(BadSample, match="damaged"):
+        decode(encoded(Image.fromarray(np.array([[0.0, number]], dtype=np.float32)), "tiff"), "key")
+
+
 def test_floats_are_scaled_by_the_range_they_use() -> None:
     ramp = np.array([[-2.0, 0.0, 2.0]], dtype=np.float32)
     assert decode(encoded(Image.fromarray(ramp), "tiff"), "key")[0, 0].tolist() == [0, 128, 255]

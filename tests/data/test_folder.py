@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from pathlib import Path
 
@@ -110,3 +111,15 @@ def test_pickled_source_reads_the_same(tmp_path: Path) -> None:
     again = pickle.loads(pickle.dumps(source))
     assert torch.equal(again.read(0).image, source.read(0).image)
     assert again.class_names == ("c",)
+
+
+def test_what_is_no_file_is_bad_and_ends_nothing(tmp_path: Path) -> None:
+    save(tmp_path / "1.png")
+    os.mkfifo(tmp_path / "2.png")  # a reader would wait for a writer for ever
+    (tmp_path / "3.png").symlink_to(tmp_path / "3.png")
+    source = FolderSource(tmp_path)
+    assert len(source) == 3
+    source.read(0)
+    for index in (1, 2):
+        with pytest.raises(BadSample, match="unreadable"):
+            source.read(index)

@@ -51,13 +51,13 @@ def test_passes_and_seeds_have_orders_of_their_own(order: str) -> None:
 
 def test_lanes_are_contiguous_rows_of_whole_shards_in_turn() -> None:
     # A window of one sample does not shuffle, so the order of reading can be written down by hand.
-    sizes = [6, 6, 6, 6]
-    order = SamplePlan(sizes, seed=3, order="lanes", num_lanes=2, window=1).samples(np.arange(24))
+    sizes = [60, 60, 60, 60]
+    order = SamplePlan(sizes, seed=3, order="lanes", num_lanes=2, window=1).samples(np.arange(240))
     lanes = [order[0::2], order[1::2]]
     for lane in lanes:
-        for shard in (lane[:6], lane[6:]):
-            assert np.array_equal(shard, shard[0] // 6 * 6 + np.arange(6))
-    assert sorted(lane[i] // 6 for lane in lanes for i in (0, 6)) == [0, 1, 2, 3]
+        for shard in (lane[:60], lane[60:]):
+            assert np.array_equal(shard, shard[0] // 60 * 60 + np.arange(60))
+    assert sorted(lane[i] // 60 for lane in lanes for i in (0, 60)) == [0, 1, 2, 3]
 
 
 def test_a_lane_stays_within_its_window() -> None:
@@ -67,6 +67,13 @@ def test_a_lane_stays_within_its_window() -> None:
         touched = [len(np.unique(samples[lane::10][start : start + 50] // 100)) for start in range(0, 1000, 50)]
         assert max(touched) <= 5  # two windows, each within three shards, one of them shared
     assert np.median([len(np.unique(samples[start : start + 100] // 100)) for start in range(0, 10_000, 100)]) > 15
+
+
+@pytest.mark.parametrize("size", [20, 40, 64, 200])
+def test_few_samples_are_shuffled_in_lanes_too(size: int) -> None:
+    orders = {tuple(SamplePlan([size], seed=seed, order="lanes").samples(np.arange(size))) for seed in range(8)}
+    assert len(orders) == 8
+    assert all(sorted(order) == list(range(size)) for order in orders)
 
 
 def test_window_borders_move_from_pass_to_pass() -> None:
