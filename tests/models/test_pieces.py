@@ -70,6 +70,7 @@ def test_a_folder_of_several_files_is_not_guessed(tmp_path: Path) -> None:
         (zipped(CONTENT), "damaged, or the last is missing"),
         (b"", "damaged, or the last is missing"),
     ],
+    ids=["two files", "a link", "a file and a link", "nothing", "no gzip", "no tar", "empty"],
 )
 def test_contents_other_than_one_file(tmp_path: Path, content: bytes, message: str) -> None:
     with pytest.raises(CheckpointError, match=message):
