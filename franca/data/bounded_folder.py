@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ _logger = logging.getLogger(__name__)
 
 COPY, PARTIAL, INDEX = ".tar", ".part", ".index"
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_OURS = re.compile(r"\.?[0-9a-f]{32}\.(tar|tar\.index|failed|(.+\.)?part)")  # nothing else is counted or removed
 _RESERVE_BYTES = 1 << 30
 _SOON_SECONDS = 60.0
 _ABANDONED_SECONDS = 3600.0  # a file on its way that has not grown for so long belongs to a process that died
@@ -28,7 +30,8 @@ class BoundedFolder:
     """Makes room for files in a folder that several processes use.
 
     Args:
-        folder: Holds copies (``.tar``, each with its ``.tar.index``) and files on their way (``.part``).
+        folder: Holds copies (``HASH.tar``, each with its ``.tar.index``) and files on their way (``.part``); a file
+            that is not named after a hash of 32 hexadecimal digits is left alone.
         max_bytes: Most that they take up together.
     """
 
@@ -83,9 +86,11 @@ class BoundedFolder:
         return True
 
     def _entries(self) -> Iterator[os.DirEntry[str]]:
-        """The files of the folder; those that vanish while they are looked at are passed over."""
+        """The cache's own files; those that vanish while they are looked at are passed over."""
         with os.scandir(self.folder) as found:
             for entry in found:
+                if not _OURS.fullmatch(entry.name):
+                    continue
                 with suppress(FileNotFoundError):
                     entry.stat()  # kept by the entry
                     yield entry

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 from franca.data.decode import UNREADABLE
+from franca.data.open_files import is_too_many, soft_limit, too_many_open_files
 from franca.data.openers import FetchError, is_remote
 from franca.data.packed import PackedStrings
 from franca.data.shard_cache import ShardCache
@@ -18,6 +19,8 @@ from franca.data.tar_index import ShardIndex, Span, index_shard
 from franca.errors import DataError
 
 MAX_OPEN = 256  # lanes take turns, so that one batch reads from a shard or two of each of 64 lanes
+
+Result = TypeVar("Result")
 
 
 class ShardError(Exception):
@@ -69,13 +72,13 @@ class OpenShards:
 
         Raises:
             ShardError: It cannot be.
+            DataError: Too many files are open.
         """
         if self._process != os.getpid():  # a forked copy would share, and move, its parent's file positions
             self._open, self._process = OrderedDict(), os.getpid()
         if shard not in self._open:
             self._open[shard] = self._opened_anew(shard)
-            if len(self._open) > MAX_OPEN:
-                _close(self._open.popitem(last=False)[1])
+            self._keep(_max_open())
         self._open.move_to_end(shard)
         return self._open[shard]
 
@@ -84,6 +87,7 @@ class OpenShards:
 
         Raises:
             ShardError: It cannot be opened.
+            DataError: Too many files are open.
             OSError: It cannot be read.
         """
         if file := self.opened(shard).file:
@@ -91,7 +95,7 @@ class OpenShards:
         address = self._names[shard]
         for _ in range(2):  # another process may drop the copy just before it is opened
             try:
-                with _fetched(self._cache, address).open("rb", buffering=0) as copy:
+                with self._retrying(lambda: _fetched(self._cache, address).open("rb", buffering=0), address) as copy:
                     return _read(copy, span)
             except FileNotFoundError:
                 continue
@@ -99,13 +103,39 @@ class OpenShards:
 
     def _opened_anew(self, shard: int) -> OpenShard:
         name = self._names[shard]
-        try:
-            if is_remote(name):
-                return OpenShard(index_shard(_fetched(self._cache, name)), None)
-            path = Path(name)
-            return OpenShard(index_shard(path), path.open("rb", buffering=0))
-        except (DataError, OSError) as error:
-            raise ShardError(UNREADABLE, str(error)) from error
+        return self._retrying(lambda: _open(name, self._cache), name)
+
+    def _retrying(self, use: Callable[[], Result], name: str) -> Result:
+        """Use a shard; where too many files are open, close those not used for longest and do it once more."""
+        for _ in range(2):
+            try:
+                return use()
+            except (DataError, OSError, ShardError) as error:
+                if not is_too_many(error):
+                    raise
+                self._keep(len(self._open) // 2)
+                failure = error
+        raise too_many_open_files(name) from failure
+
+    def _keep(self, number: int) -> None:
+        while len(self._open) > number:
+            _close(self._open.popitem(last=False)[1])
+
+
+def _max_open() -> int:
+    """Shards that stay open: an index is a file too, and other parts of the process need some."""
+    limit = soft_limit()
+    return MAX_OPEN if limit is None else max(1, min(MAX_OPEN, limit // 4))
+
+
+def _open(name: str, cache: ShardCache) -> OpenShard:
+    try:
+        if is_remote(name):
+            return OpenShard(index_shard(_fetched(cache, name)), None)
+        path = Path(name)
+        return OpenShard(index_shard(path), path.open("rb", buffering=0))
+    except (DataError, OSError) as error:
+        raise ShardError(UNREADABLE, str(error)) from error
 
 
 def _fetched(cache: ShardCache, address: str) -> Path:

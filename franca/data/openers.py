@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import errno
 import glob
+import os
 import re
 import select
+import signal
+import subprocess
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+from franca.data.open_files import TOO_MANY
 from franca.errors import DataError
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 _CHUNK_BYTES = 1 << 20
 _LEAST_BYTES_PER_SECOND = 1024
+_FAULTS_OF_THIS_MACHINE = (errno.ENOSPC, errno.EDQUOT, *TOO_MANY)
 _TRANSIENT_STATUSES = frozenset((408, 425, 429))  # and all from 500 on
 
 
@@ -86,13 +91,16 @@ def open_stream(address: str, timeout_seconds: float) -> AbstractContextManager[
         timeout_seconds: How long to wait for the next byte; object stores have limits of their own.
 
     Raises:
-        FetchError: On entering or reading, when it cannot be had.
+        FetchError: On entering, reading or leaving, when it cannot be had; a command tells only at its end.
+        OSError: The disk here is full, or too many files are open.
         DataError: Nothing installed opens such addresses.
     """
     scheme = scheme_of(address)
     if scheme in ("http", "https"):
         return _as_fetch_errors(_open_http, address, timeout_seconds)
-    if scheme == "pipe" or not _fsspec_knows(scheme):
+    if scheme == "pipe":
+        return _as_fetch_errors(_open_command, address, timeout_seconds)
+    if not _fsspec_knows(scheme):
         return _as_fetch_errors(_open_with_webdataset, address, timeout_seconds)
     return _as_fetch_errors(_open_with_fsspec, address, timeout_seconds)
 
@@ -163,7 +171,7 @@ def _filesystem_class(scheme: str) -> Any:
 def _as_fetch_errors(
     opener: Callable[[str, float], AbstractContextManager[Stream]], address: str, timeout_seconds: float
 ) -> Iterator[Stream]:
-    """Whatever goes wrong becomes a `FetchError`, except a full disk here and errors of ours."""
+    """Whatever goes wrong becomes a `FetchError`, except a full disk or too many files here and errors of ours."""
     try:
         with opener(address, timeout_seconds) as stream:
             yield stream
@@ -175,9 +183,9 @@ def _as_fetch_errors(
     except FileNotFoundError as error:
         raise FetchError("missing", f"no such file: {error}", permanent=True) from error
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise
         reason = getattr(error, "reason", error)  # urllib wraps what happened
+        if isinstance(reason, OSError) and reason.errno in _FAULTS_OF_THIS_MACHINE:
+            raise reason from None
         slug = "timeout" if isinstance(reason, TimeoutError) else "connection_lost"
         raise FetchError(slug, f"{type(error).__name__}: {error}") from error
 
@@ -191,8 +199,47 @@ def _open_http(address: str, timeout_seconds: float) -> Iterator[Stream]:
 
 
 @contextmanager
+def _open_command(address: str, timeout_seconds: float) -> Iterator[Stream]:
+    """Output of a command, which is ended with all that it started when it says nothing for too long.
+
+    It must end well even where its output was not read to the end.
+    """
+    command = address.removeprefix("pipe:")
+    process = subprocess.Popen(command, shell=True, stdout=subprocess.PIPE, start_new_session=True)
+    assert process.stdout is not None
+    try:
+        yield Stream(_reader(process.stdout, timeout_seconds), None)
+        process.stdout.close()
+        status = process.wait(timeout_seconds)
+    except BaseException as error:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.stdout.close()
+        process.wait()
+        if isinstance(error, subprocess.TimeoutExpired):
+            raise TimeoutError(f"it did not end within {timeout_seconds:g} seconds of its output") from error
+        raise
+    if status:
+        raise FetchError("command_failed", f"exit status {status} of: {command}")
+
+
+def _reader(stream: Any, timeout_seconds: float) -> Callable[[int], bytes]:
+    """Reads what a pipe has, and waits no longer than so for it."""
+    poll = select.poll()  # select() knows only file numbers below 1024
+    poll.register(stream, select.POLLIN)
+
+    def read(num_bytes: int) -> bytes:
+        if not poll.poll(timeout_seconds * 1000):
+            raise TimeoutError(f"nothing came for {timeout_seconds:g} seconds")
+        data: bytes = stream.read1(num_bytes)
+        return data
+
+    return read
+
+
+@contextmanager
 def _open_with_webdataset(address: str, timeout_seconds: float) -> Iterator[Stream]:
-    """A command whose output is read; when it says nothing for too long it is ended."""
+    """What a scheme of webdataset opens, by a command of its own as a rule."""
     from webdataset.gopen import Pipe, gopen
 
     stream = gopen(address, "rb")
@@ -200,16 +247,8 @@ def _open_with_webdataset(address: str, timeout_seconds: float) -> Iterator[Stre
         with stream:
             yield Stream(stream.read, None)
         return
-
-    def read(num_bytes: int) -> bytes:
-        ready, _, _ = select.select([stream.stream], [], [], timeout_seconds)
-        if not ready:
-            raise TimeoutError(f"nothing came for {timeout_seconds:g} seconds")
-        data: bytes = stream.stream.read1(num_bytes)
-        return data
-
     try:
-        yield Stream(read, None)
+        yield Stream(_reader(stream.stream, timeout_seconds), None)
     except BaseException:
         stream.ignore_errors = True
         stream.proc.kill()

@@ -47,8 +47,8 @@ class SamplePlan:
         group_sizes: samples of each shard; sample indices count through the shards in this order.
         seed: which plan.
         order: ``full``, ``lanes``, or ``auto``: ``full`` up to four million samples.
-        num_lanes: lanes, >= 1, fewer where a lane would have under 64 samples. Consecutive positions belong to different
-            lanes.
+        num_lanes: lanes, >= 1; fewer where a lane would have under 64 samples. Consecutive positions belong to
+            different lanes.
         window: samples of one lane that are shuffled together, >= 1.
 
     Raises:

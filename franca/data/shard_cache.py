@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 from franca.data.bounded_folder import NO_ROOM, PARTIAL, BoundedFolder, locked
 from franca.data.cache_folder import cache_folder, write_atomically
+from franca.data.open_files import is_too_many
 from franca.data.openers import FetchError, Stream, open_stream
 
 _logger = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ class ShardCache:
 
         Raises:
             FetchError: It cannot be had, now or when some process asked for it a short while ago.
+            OSError: This process has too many files open.
         """
         path = self.path_of(address)
         if path.exists():
@@ -82,21 +84,21 @@ class ShardCache:
                     self._raise_again(address)
                     self._fetch(address, path)
         except OSError as error:
+            if is_too_many(error):
+                raise
             raise self._remembered(address, FetchError("cache_unusable", str(error))) from error
         return path
 
     def _fetch(self, address: str, path: Path) -> None:
         try:
-            self._patiently(address, lambda stream: self._store(stream, path))
+            self._patiently(lambda: self._fetch_once(address, path))
         except FetchError as failure:
             raise self._remembered(address, failure) from failure.__cause__
-        except OSError as error:
-            raise self._remembered(address, FetchError("cache_unusable", str(error))) from error
 
     def forget_failures(self) -> None:
         """Ask again for everything that could not be had: for the start of a run."""
         self._failed.clear()
-        for note in self.settings.folder.glob("*" + _NOTE):
+        for note in self.settings.folder.glob("[0-9a-f]" * 32 + _NOTE):
             with suppress(OSError):
                 note.unlink()
 
@@ -135,15 +137,18 @@ class ShardCache:
         Raises:
             FetchError: It cannot be had.
         """
-        return self._patiently(address, lambda stream: b"".join(stream.chunks(self.settings.timeout_seconds)))
+        return self._patiently(lambda: self._read_once(address))
 
-    def _patiently(self, address: str, use: Callable[[Stream], Result]) -> Result:
-        """Open an address and use it; after a failure that may pass, wait a while and do it again."""
+    def _read_once(self, address: str) -> bytes:
+        with open_stream(address, self.settings.timeout_seconds) as stream:
+            return b"".join(stream.chunks(self.settings.timeout_seconds))
+
+    def _patiently(self, fetch: Callable[[], Result]) -> Result:
+        """Fetch something; after a failure that may pass, wait a while and do it again."""
         attempt = 0
         while True:
             try:
-                with open_stream(address, self.settings.timeout_seconds) as stream:
-                    return use(stream)
+                return fetch()
             except FetchError as error:
                 if error.permanent or attempt >= self.settings.retries:
                     raise
@@ -151,24 +156,27 @@ class ShardCache:
             time.sleep(pause * (0.5 + random.random() / 2))  # processes that failed together come back apart
             attempt += 1
 
-    def _store(self, stream: Stream, path: Path) -> None:
-        """Write a stream to disk under a name of its own, then rename it; make room before and while it grows."""
+    def _fetch_once(self, address: str, path: Path) -> None:
+        """Write under a name of its own; rename when the stream is closed, since a command may fail at its end."""
+        partial = path.with_suffix(f".{os.getpid()}{PARTIAL}")
+        try:
+            with open_stream(address, self.settings.timeout_seconds) as stream:
+                self._write_all(stream, partial)
+            os.replace(partial, path)
+            self._room.make_room(0)
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            raise FetchError(CACHE_FULL, str(error)) from error  # other processes may leave some in a while
+        finally:
+            with suppress(OSError):
+                partial.unlink()
+
+    def _write_all(self, stream: Stream, partial: Path) -> None:
+        """Write a stream to disk; make room before and while it grows."""
         if (stream.num_bytes or 0) > self.settings.max_bytes:
             text = f"a shard of {stream.num_bytes:,} bytes does not fit into a cache of {self.settings.max_bytes:,}"
             raise FetchError(CACHE_FULL, text, permanent=True)
-        partial = path.with_suffix(f".{os.getpid()}{PARTIAL}")
-        try:
-            self._write_all(stream, partial)
-            os.replace(partial, path)
-            self._room.make_room(0)
-        except BaseException as error:
-            with suppress(OSError):
-                partial.unlink()
-            if isinstance(error, OSError) and error.errno in NO_ROOM:  # other processes may leave some in a while
-                raise FetchError(CACHE_FULL, str(error)) from error
-            raise
-
-    def _write_all(self, stream: Stream, partial: Path) -> None:
         step = max(1, self.settings.max_bytes // 64)  # room is made in steps where the size is not known
         left = 0
         with partial.open("wb", buffering=0) as file:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from franca.data.cache_folder import cache_folder, write_atomically
+from franca.data.open_files import is_too_many, too_many_open_files
 from franca.data.openers import FetchError, scheme_of
 from franca.data.shard_cache import ShardCache
 from franca.data.shards import Shard
@@ -49,7 +50,7 @@ def count_samples(shards: Sequence[Shard], location: str, cache: ShardCache) -> 
         cache: Where shards that lie elsewhere are kept.
 
     Raises:
-        DataError: None of the shards can be read.
+        DataError: None of the shards can be read, or too many files are open.
     """
     here = [shard for shard in shards if isinstance(shard, Path)]
     elsewhere = [shard for shard in shards if isinstance(shard, str)]
@@ -106,6 +107,8 @@ def _scanned(path: Path) -> Count:
     try:
         return index_shard(path).num_samples, None
     except DataError as error:
+        if is_too_many(error):
+            raise too_many_open_files(str(path)) from error
         return 1, str(error)
 
 
@@ -162,7 +165,9 @@ def _stats_of(address: str) -> str:
 def _fetched(cache: ShardCache, address: str) -> Count:
     try:
         return index_shard(cache.local(address)).num_samples, None
-    except (DataError, FetchError) as error:
+    except (DataError, FetchError, OSError) as error:
+        if is_too_many(error):
+            raise too_many_open_files(address) from error
         return 1, str(error)
 
 
@@ -178,6 +183,10 @@ def _fetch_json(address: str, cache: ShardCache) -> Any:
         return json.loads(cache.read(address))
     except (FetchError, ValueError):
         return None
+    except OSError as error:
+        if is_too_many(error):
+            raise too_many_open_files(address) from error
+        raise
 
 
 def _successes(stats: Any) -> int | None:

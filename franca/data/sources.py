@@ -70,7 +70,8 @@ def remote_settings(performance: PerformanceConfig) -> RemoteSettings:
     )
     if performance.cache_dir is None:
         return settings
-    return replace(settings, folder=Path(performance.cache_dir).expanduser())
+    folder = Path(performance.cache_dir).expanduser() / "franca-shards"  # what the user names may hold other tars
+    return replace(settings, folder=folder)
 
 
 def open_source(

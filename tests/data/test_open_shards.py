@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from franca.data import shard_cache
+from franca.data import open_shards, shard_cache
 from franca.data.open_shards import OpenShards, ShardError
 from franca.data.shard_cache import RemoteSettings, ShardCache
+from franca.data.tar_index import ShardIndex, index_shard
+from franca.errors import DataError
 
 from .servers import Server, serve
 from .tars import write_tar
@@ -57,3 +61,30 @@ def test_a_page_in_place_of_a_shard_is_a_damaged_one(server: Server, tmp_path: P
     (server.root / "0.tar").write_text("<html>please log in</html>")
     index = shards_of(server, tmp_path, max_bytes=25_000).opened(0).index
     assert (len(index), index.damage) == (0, "cut off in a header")
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE])
+def test_too_many_open_files_closes_the_oldest_shards(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    shards = OpenShards(sorted(server.root.glob("*.tar")), ShardCache(RemoteSettings(folder=tmp_path / "cache")))
+
+    def limited(path: Path) -> ShardIndex:
+        if len(shards._open) >= room:
+            raise DataError(f"Cannot read {path}") from OSError(code, "too many")
+        return index_shard(path)
+
+    monkeypatch.setattr(open_shards, "index_shard", limited)
+    room = 2
+    for shard in (0, 1, 2, 3):
+        assert first_image(shards, shard) == b"%d" % shard * 3000
+    assert list(shards._open) == [2, 3]
+    room = 0
+    with pytest.raises(DataError, match=r"0\.tar: too many files are open.*ulimit -n"):
+        shards.opened(0)
+
+
+def test_at_most_a_quarter_of_the_files_of_a_process_are_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    for soft, most in ((400, 100), (1 << 20, 256), (resource.RLIM_INFINITY, 256), (2, 1)):
+        monkeypatch.setattr(resource, "getrlimit", lambda _, soft=soft: (soft, soft))
+        assert open_shards._max_open() == most

@@ -6,11 +6,13 @@ import errno
 import multiprocessing
 import os
 import pickle
+import socket
 import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 
@@ -202,11 +204,46 @@ def test_several_processes_fetch_each_shard_once(server: Server, tmp_path: Path)
 def test_what_a_dead_process_left_is_removed_in_time(server: Server, tmp_path: Path) -> None:
     cache = cache_in(tmp_path, shards=2.5)
     cache.local(f"{server.address}/0.tar")
-    left = cache.settings.folder / "x.123.part"
+    left = cache.settings.folder / f"{0:032x}.123.part"
     left.write_bytes(bytes(SIZE))
     os.utime(left, (time.time() - 9000, time.time() - 9000))
     cache.local(f"{server.address}/1.tar")
     assert not left.exists()
+
+
+def test_files_of_others_are_neither_counted_nor_removed(server: Server, tmp_path: Path) -> None:
+    cache = cache_in(tmp_path, shards=1.5)
+    cache.settings.folder.mkdir()
+    theirs = [cache.settings.folder / name for name in ("train.tar", "train.tar.index", "x.part", "job.failed")]
+    for path in theirs:
+        path.write_bytes(bytes(2 * SIZE))
+        os.utime(path, (0, 0))
+    for number in range(4):
+        assert cache.local(f"{server.address}/{number}.tar").read_bytes() == bytes([number]) * SIZE
+    cache.forget_failures()
+    assert all(path.stat().st_size == 2 * SIZE for path in theirs)
+
+
+def test_output_of_a_command_that_fails_at_its_end_is_not_kept(tmp_path: Path) -> None:
+    cache = cache_in(tmp_path, retries=0)
+    address = "pipe:head -c 5000 /dev/zero; exit 3"
+    for _ in range(2):
+        with pytest.raises(FetchError) as caught:
+            cache.local(address)
+        assert caught.value.reason == "command_failed"
+        assert copies(cache) == set()
+        cache.forget_failures()
+
+
+def test_too_many_open_files_is_no_failure_of_the_shard(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = cache_in(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "socket", Mock(side_effect=OSError(errno.EMFILE, "Too many open files")))
+        with pytest.raises(OSError, match="Too many open files"):
+            cache.local(f"{server.address}/1.tar")
+    assert cache.local(f"{server.address}/1.tar").exists()  # nothing was noted
 
 
 def test_a_folder_that_cannot_be_used(server: Server, tmp_path: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -114,3 +116,22 @@ class TestElsewhere:
             server.faults |= {f"{n}.tar": 404 for n in (4, 5)}
             with pytest.raises(DataError, match=r"None of the 2 tars of there can be read\. First: .*4\.tar: HTTP"):
                 count_samples([f"{server.address}/{n}.tar" for n in (4, 5)], "there", cache)
+
+
+def test_too_many_open_files_is_not_a_bad_shard(
+    tars: list[Path], cache: ShardCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = OSError(errno.EMFILE, "Too many open files")
+
+    def fail(path: Path) -> None:
+        raise DataError(f"Cannot read {path}") from error
+
+    monkeypatch.setattr(shard_counts, "index_shard", fail)
+    with pytest.raises(DataError, match="ulimit -n"):
+        count_samples(tars, "here", cache)
+    monkeypatch.setattr(ShardCache, "local", Mock(side_effect=error))
+    with pytest.raises(DataError, match="ulimit -n"):
+        count_samples(["pipe:true"], "there", cache)
+    monkeypatch.setattr(ShardCache, "read", Mock(side_effect=error))
+    with pytest.raises(DataError, match="ulimit -n"):
+        count_samples(["http://127.0.0.1:9/1.tar"], "there", cache)

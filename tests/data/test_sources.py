@@ -11,7 +11,7 @@ from franca.data import shard_cache
 from franca.data.mixture import MixtureSource
 from franca.data.sample import BadSample
 from franca.data.shard_cache import RemoteSettings
-from franca.data.sources import describe, open_source, open_training_source
+from franca.data.sources import describe, open_source, open_training_source, remote_settings
 from franca.errors import DataError
 
 from .servers import serve
@@ -172,3 +172,7 @@ def test_real_frames_in_a_folder(test_data: Path) -> None:
     source = open_source(str(test_data / "segmentation/camvid/JPEGImages"))
     assert describe(source) == "folder, 701 images"
     assert source.read(0).image.shape == (3, 240, 320)
+
+
+def test_copies_have_a_folder_of_their_own(tmp_path: Path) -> None:
+    assert remote_settings(PerformanceConfig(cache_dir=str(tmp_path))).folder == tmp_path / "franca-shards"
