@@ -287,8 +287,8 @@ class PerformanceConfig:
     """Images per forward and backward of a rank; with the number of ranks it divides the global batch. None takes
     the rank's whole share."""
     cache_dir: str | None = None
-    """Folder for copies of shards that lie elsewhere; None is ``shards`` in ``$FRANCA_CACHE``, by default
-    ``~/.cache/franca``."""
+    """Folder below which ``franca-shards`` holds copies of shards that lie elsewhere; None is ``shards`` in
+    ``$FRANCA_CACHE``, by default ``~/.cache/franca``."""
     cache_gib: float = option(100.0, low=0)
     """Most that these copies take up, in GiB; what was not used for longest is dropped."""
     remote_timeout_seconds: float = option(30.0, low=0.1)
@@ -304,7 +304,8 @@ class PerformanceConfig:
     ``triton`` is chunked with a fused kernel, for CUDA. ``auto`` is dense where that takes no more than a chunk,
     chunked elsewhere; ``probe`` times chunked and triton at the start and takes the faster."""
     prototype_chunk_mib: int | None = option(None, low=1)
-    """MiB that a chunk of logits may take, with its copies. None takes 64 on the CPU, 512 elsewhere."""
+    """MiB that a chunk of logits may take, with its copies. None takes 64 on the CPU, 512 elsewhere. A chunk holds 64
+    rows, or all if fewer, and 16 prototypes at least, which takes more than 1 MiB for bottlenecks beyond 1,156."""
 
 
 @dataclass(frozen=True, kw_only=True)

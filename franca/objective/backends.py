@@ -34,6 +34,9 @@ class Backend(Protocol):
     def logits_bytes(self, dense_bytes: int) -> int:
         """Memory that logits take where holding all of them takes ``dense_bytes``."""
 
+    def waiting_bytes(self, weight_bytes: int) -> int:
+        """Memory of the gradients that wait for backward, of prototypes that take ``weight_bytes``."""
+
 
 @dataclass(frozen=True)
 class Choice:

@@ -41,6 +41,10 @@ class Chunked:
         """A chunk, unless there are fewer."""
         return min(self.chunk_bytes, dense_bytes)
 
+    def waiting_bytes(self, weight_bytes: int) -> int:
+        """The gradients of all prototypes are found with the losses."""
+        return weight_bytes
+
     @property
     def tile_math(self) -> TileMath:
         """What is done to a tile."""
@@ -58,11 +62,13 @@ class Chunked:
     def cross_entropy(
         self, bottleneck: Tensor, weight: Tensor, targets: Targets, pairs: Pairs, *, temperature: float
     ) -> Tensor:
-        """The loss, with its gradients found on the way."""
+        """The loss, with the gradients that are asked for found on the way."""
         student = Logits(bottleneck.detach(), weight.detach(), temperature, product_dtype(bottleneck))
         num_rows = max(len(bottleneck), len(targets.bottleneck))
         strips, cut = self.strips(student, num_rows), self.cut(student, num_rows)
-        loss: Tensor = CrossEntropy.apply(bottleneck, weight, student, targets, pairs, strips, cut, self.tile_math)
+        # A function is not told of no_grad: there it gets inputs that need no gradient.
+        inputs = (bottleneck, weight) if torch.is_grad_enabled() else (student.rows, student.weight)
+        loss: Tensor = CrossEntropy.apply(*inputs, student, targets, pairs, strips, cut, self.tile_math)
         return loss
 
     def strips(self, logits: Logits, num_rows: int) -> Iterable[Strip]:

@@ -35,7 +35,7 @@ from franca.objective.tiles import Cut, runs
 
 
 class CrossEntropy(torch.autograd.Function):
-    """L as a function of bottleneck and weight. Its gradients are found along with it and wait for backward."""
+    """L as a function of bottleneck and weight. Gradients asked for are found along with it and wait for backward."""
 
     @staticmethod
     def forward(
@@ -52,7 +52,7 @@ class CrossEntropy(torch.autograd.Function):
         lse = log_normalizers(strips, len(bottleneck), like=bottleneck)
         ctx.terms = student, lse, targets, pairs, cut, tile_math
         ctx.save_for_backward(bottleneck, weight)
-        loss, *ctx.gradients = loss_and_gradients(*ctx.terms)
+        loss, *ctx.gradients = loss_and_gradients(*ctx.terms, needed=ctx.needs_input_grad[:2])
         return loss
 
     @staticmethod
@@ -62,9 +62,10 @@ class CrossEntropy(torch.autograd.Function):
         if gradients is None:  # given away by an earlier backward that retained the graph
             rows, weight = ctx.saved_tensors  # autograd refuses them if they have changed since
             student, *others = ctx.terms
-            _, *gradients = loss_and_gradients(replace(student, rows=rows, weight=weight), *others)
+            student = replace(student, rows=rows, weight=weight)
+            _, *gradients = loss_and_gradients(student, *others, needed=ctx.needs_input_grad[:2])
         # Scaled in place and let go, so that the weight's gradient is this very buffer and no second one.
-        of_bottleneck, of_weight = (gradient.mul_(upstream) for gradient in gradients)
+        of_bottleneck, of_weight = (None if gradient is None else gradient.mul_(upstream) for gradient in gradients)
         return of_bottleneck, of_weight, None, None, None, None, None, None
 
 
@@ -75,29 +76,44 @@ class SoftRows:
     logits: Logits
     normalizers: Tensor  # [R], z
     vectors: Tensor  # [R, b], y
-    expected: Tensor  # [R, b], sum_k P_ik d_k over the prototypes seen so far
+    expected: Tensor | None  # [R, b], sum_k P_ik d_k over the prototypes seen so far; None if it is not needed
     potentials: Tensor | None  # [K], v
 
     def see(
-        self, columns: slice, directions: Tensor, rows_per_tile: int, dtype: torch.dtype, tile_math: TileMath
-    ) -> Tensor:
-        """Add some prototypes, whose d are given, to ``expected``; returns their sum_i P_ik y_i, [c, b]."""
+        self,
+        columns: slice,
+        directions: Tensor,
+        seen: Tensor | None,
+        rows_per_tile: int,
+        dtype: torch.dtype,
+        tile_math: TileMath,
+    ) -> None:
+        """Add some prototypes, whose d are given, to ``expected``, and their sum_i P_ik y_i to ``seen`` [c, b]."""
+        if self.expected is None and seen is None:
+            return
         own = self.logits.directions(columns)  # the teacher's rows have logits by the teacher's prototypes
         v = None if self.potentials is None else self.potentials[columns]
         factor = directions.to(dtype)
-        seen = torch.zeros_like(directions)
         for rows in runs(len(self.vectors), rows_per_tile):
             tile = self.logits.tile(rows, own)  # [r, c]
             soft = tile_math.soften(tile, v, self.normalizers[rows], dtype)
             with torch.autocast(soft.device.type, enabled=False):
-                self.expected[rows] += soft @ factor
-                seen += soft.T @ self.vectors[rows].to(dtype)
-        return seen
+                if self.expected is not None:
+                    self.expected[rows] += soft @ factor
+                if seen is not None:
+                    seen += soft.T @ self.vectors[rows].to(dtype)
 
 
 def loss_and_gradients(
-    student: Logits, lse: Tensor, targets: Targets, pairs: Pairs, cut: Cut, tile_math: TileMath
-) -> tuple[Tensor, Tensor, Tensor]:
+    student: Logits,
+    lse: Tensor,
+    targets: Targets,
+    pairs: Pairs,
+    cut: Cut,
+    tile_math: TileMath,
+    *,
+    needed: tuple[bool, bool],
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """L, dL/db [R, b] and dL/dweight [K, b]; only tiles of p and q are ever held.
 
     Args:
@@ -107,18 +123,25 @@ def loss_and_gradients(
         pairs: Their weights hold every normalisation.
         cut: How large a tile is.
         tile_math: What is done to one.
+        needed: Which of the two gradients are found; None stands for the others.
     """
     b, tau = student.rows.to(lse.dtype), student.temperature
+    needs_bottleneck, needs_weight = needed
     weight = pairs.per_student(len(b), lse.dtype)  # [R], w
-    met = pairs.to_teacher(b, len(targets.bottleneck))  # [R', b], A^T b
-    p = SoftRows(student, lse - weight.log(), b, torch.zeros_like(b), None)  # w_i p_ik
-    q = SoftRows(targets.logits, targets.normalizers, met, torch.zeros_like(met), targets.potentials)  # q_tk
-    of_weight = torch.empty_like(student.weight)
+    unmet = pairs.to_teacher(b, len(targets.bottleneck)).neg_()  # [R', b], -A^T b: what the teacher expects counts off
+    w_p = SoftRows(student, lse - weight.log(), b, torch.zeros_like(b) if needs_bottleneck else None, None)
+    q_expected = torch.zeros_like(unmet)  # the loss itself needs it
+    q = SoftRows(targets.logits, targets.normalizers, unmet, q_expected, targets.potentials)
+    of_weight = torch.empty_like(student.weight) if needs_weight else None
     for columns in runs(len(student.weight), cut.columns):
         directions = student.directions(columns)
-        of_directions = p.see(columns, directions, cut.rows, student.dtype, tile_math)
-        of_directions -= q.see(columns, directions, cut.rows, student.dtype, tile_math)
-        of_weight[columns] = unit_backward(student.weight[columns], of_directions.div_(tau))
-    loss = (weight * lse).sum() - (met * q.expected).sum() / tau
-    of_bottleneck = p.expected.sub_(pairs.to_student(q.expected, len(b))).div_(tau)
+        of_directions = None if of_weight is None else torch.zeros_like(directions)
+        for soft_rows in (w_p, q):
+            soft_rows.see(columns, directions, of_directions, cut.rows, student.dtype, tile_math)
+        if of_weight is not None and of_directions is not None:
+            of_weight[columns] = unit_backward(student.weight[columns], of_directions.div_(tau))
+    loss = (weight * lse).sum() + (unmet * q_expected).sum() / tau
+    if w_p.expected is None:
+        return loss, None, of_weight
+    of_bottleneck = w_p.expected.sub_(pairs.to_student(q_expected, len(b))).div_(tau)
     return loss, of_bottleneck.to(student.rows.dtype), of_weight

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-MIN_COLUMNS = 256  # narrower tiles waste the matrix units
+MIN_COLUMNS = 256  # narrower tiles waste the matrix units, so rows are cut first,
+MIN_ROWS = 64  # but not below this: tiles of few rows spend their time on directions
+COLUMN_STEP = 16  # what narrower tiles are a multiple of
 # Live at once, in numbers of the dtype of sums:
 TILES = 3  # r x c: logits, their exponentials, and these in the dtype of products
 ROWS = 2  # r x b: rows in the dtype of products, and what is added to their sums
@@ -23,6 +25,9 @@ class Cut:
     def of(cls, num_rows: int, num_columns: int, width: int, *, chunk_bytes: int, itemsize: int) -> Cut:
         """The widest tiles of all rows that fit; where not even narrow ones do, rows are cut as well.
 
+        Where ``MIN_ROWS`` rows, or all if there are fewer, do not fit beside ``MIN_COLUMNS`` columns, they get fewer.
+        No tile is smaller than ``MIN_ROWS`` by ``COLUMN_STEP``, even where that takes more than the chunk.
+
         Args:
             num_rows: R.
             num_columns: K.
@@ -31,10 +36,16 @@ class Cut:
             itemsize: Bytes of a number in the dtype of sums.
         """
         numbers = chunk_bytes // itemsize
-        columns = (numbers - ROWS * num_rows * width) // (TILES * num_rows + DIRECTIONS * width)
-        columns = min(max(columns // MIN_COLUMNS * MIN_COLUMNS, MIN_COLUMNS), num_columns)
+
+        def columns_beside(rows: int, step: int) -> int:
+            most = (numbers - ROWS * rows * width) // (TILES * rows + DIRECTIONS * width)
+            return max(most, 0) // step * step
+
+        least_rows = min(num_rows, MIN_ROWS)
+        narrow = min(max(columns_beside(least_rows, COLUMN_STEP), COLUMN_STEP), MIN_COLUMNS)
+        columns = min(max(columns_beside(num_rows, MIN_COLUMNS), narrow), num_columns)
         rows = (numbers - DIRECTIONS * columns * width) // (TILES * columns + ROWS * width)
-        return cls(max(rows, 1), columns)
+        return cls(max(rows, least_rows, 1), columns)
 
 
 def runs(length: int, step: int) -> Iterator[slice]:

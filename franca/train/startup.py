@@ -12,6 +12,7 @@ from torch import nn
 from franca.config import derived
 from franca.config.schema import Config
 from franca.objective.backends import Backend, Choice
+from franca.objective.prototypes import Prototypes
 from franca.train.assembly import peak_learning_rate
 from franca.train.machine import Machine
 from franca.train.parallel import num_shards
@@ -69,7 +70,9 @@ def estimate_memory(config: Config, networks: StudentTeacher, machine: Machine, 
     """Bytes on one rank by purpose; activations and logits are rough, the rest is exact.
 
     Activations count what a block keeps for the backward pass, about 16 widths per token plus its feed-forward;
-    prototype logits are a chunk, or all of them where the losses are dense.
+    prototype logits are a chunk, or all of them where the losses are dense. Losses in chunks find the gradients of all
+    prototypes, whole on every rank, before backward. In the first micro-batch they become the gradients that are kept,
+    or are scattered into them; from the second on they wait beside these.
     """
     student, teacher = count_parameters(networks.student), count_parameters(networks.teacher)
     batch, world = machine.share.micro_batch, machine.ranks.world
@@ -78,10 +81,13 @@ def estimate_memory(config: Config, networks: StudentTeacher, machine: Machine, 
     patches_global = (data.global_size_px // model.patch_size_px) ** 2
     patches_local = (data.local_size_px // model.patch_size_px) ** 2
     tokens = batch * (2 * (patches_global + 1) + data.num_local_crops * (patches_local + 1))
+    prototypes = sum(count_parameters(part) for part in networks.student.modules() if isinstance(part, Prototypes))
+    waiting = backend.waiting_bytes(4 * prototypes)
+    becomes_kept = waiting // shards if machine.share.accumulation == 1 else 0
     block = 30 * derived.width(model) * (4 if machine.precision == "fp32" else 2)
     return {
         "weights": 4 * (student + teacher) // shards,
-        "gradients": 4 * student // shards,
+        "gradients": 4 * student // shards + waiting - becomes_kept,
         "optimizer": 8 * student // shards,
         "activations": int(tokens * block * len(networks.student.backbone.blocks)),
         "prototype logits": backend.logits_bytes(derived.dense_logits_bytes(config, micro_batch=batch, world=world)),

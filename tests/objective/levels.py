@@ -72,9 +72,9 @@ def make_level(
 
 
 LEVELS = {
-    "dino": make_level(dino_pairs(6, 3), 30, 12),
-    "ibot": make_level(ibot_pairs(41), 41, 41),
-    "odd": make_level(odd_pairs(33, 9, 50), 33, 9),
+    "dino": make_level(dino_pairs(33, 3), 165, 66),
+    "ibot": make_level(ibot_pairs(141), 141, 141),
+    "odd": make_level(odd_pairs(133, 9, 150), 133, 9),
 }
 
 

@@ -52,6 +52,7 @@ def test_the_probe_tries_what_runs_here_and_prints_its_times() -> None:
 
 def test_logits_take_what_is_held_of_them() -> None:
     assert Dense().logits_bytes(500) == 500
+    assert (Dense().waiting_bytes(500), Chunked(200).waiting_bytes(500)) == (0, 500)
     assert (Chunked(200).logits_bytes(500), Chunked(200).logits_bytes(100)) == (200, 100)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from benchmarks.memory import peak_bytes
 from franca.objective.chunked import Chunked
@@ -18,7 +20,7 @@ from franca.objective.targets import Pairs
 from tests.distributed.ranks import run_ranks
 from tests.objective.levels import LEVELS, Found, errors, find, ibot_pairs, make_level, odd_pairs
 
-ONE_TILE, COLUMNS_CUT, ROWS_CUT = 2**24, 400_000, 50_000  # bytes
+ONE_TILE, COLUMNS_CUT, ROWS_CUT = 2**24, 800_000, 50_000  # bytes
 
 
 @pytest.mark.parametrize("name", LEVELS)
@@ -34,16 +36,16 @@ def test_equals_the_dense_form(name: str, chunk_bytes: int, dtype: torch.dtype, 
 def test_the_cuts_of_these_tests_are_what_they_are_called() -> None:
     level = LEVELS["ibot"].to(torch.float32)
     logits = Logits(level.student_rows, level.student_weight, 0.1, torch.float32)
-    one, columns, rows = (Chunked(size).cut(logits, 41) for size in (ONE_TILE, COLUMNS_CUT, ROWS_CUT))
-    assert one.columns == 700 and one.rows >= 41
-    assert columns.columns == 256 and columns.rows >= 41
-    assert rows.columns == 256 and rows.rows < 21
+    one, columns, rows = (Chunked(size).cut(logits, 141) for size in (ONE_TILE, COLUMNS_CUT, ROWS_CUT))
+    assert one.columns == 700 and one.rows >= 141
+    assert columns.columns == 256 and columns.rows >= 141
+    assert rows.columns == 32 and rows.rows == 73
 
 
 @settings(max_examples=40, deadline=None)
 @given(
-    num_rows=st.integers(1, 20),
-    num_teacher_rows=st.integers(1, 20),
+    num_rows=st.integers(1, 150),
+    num_teacher_rows=st.integers(1, 150),
     num_pairs=st.integers(0, 40),
     num_prototypes=st.integers(2, 600),
     width=st.integers(1, 9),
@@ -123,6 +125,40 @@ def test_a_retained_graph_gives_its_gradients_again_until_an_input_changes() -> 
         loss.backward()
 
 
+class CountedProducts(TorchFunctionMode):
+    """How many matrix products of tiles are taken."""
+
+    count = 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func is Tensor.__matmul__ or func is Tensor.matmul
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    ("of_rows", "of_weight", "products"), [(True, True, 4), (True, False, 2), (False, True, 3), (False, False, 1)]
+)
+def test_only_the_gradients_asked_for_are_found(of_rows: bool, of_weight: bool, products: int) -> None:
+    level, backend = LEVELS["dino"], Chunked(ONE_TILE)
+    expected = find(backend, level)
+    targets = backend.assign(level.teacher_rows, level.teacher_weight, temperature=0.04, num_iterations=3)
+    rows = level.student_rows.clone().requires_grad_(of_rows)
+    weight = level.student_weight.clone().requires_grad_(of_weight)
+    with CountedProducts() as counted:
+        loss = backend.cross_entropy(rows, weight, targets, level.pairs, temperature=0.1)
+    assert counted.count == products
+    torch.testing.assert_close(loss.detach(), expected.loss)
+    assert loss.requires_grad == (of_rows or of_weight)
+    if loss.requires_grad:
+        loss.backward()
+    for tensor, gradient in ((rows, expected.of_bottleneck), (weight, expected.of_weight)):
+        if tensor.requires_grad:
+            torch.testing.assert_close(tensor.grad, gradient)
+    with torch.no_grad(), CountedProducts() as counted:
+        backend.cross_entropy(rows, weight, targets, level.pairs, temperature=0.1)
+    assert counted.count == 1
+
+
 @pytest.mark.parametrize("precision", [None, torch.bfloat16])
 @pytest.mark.parametrize(("num_rows", "num_prototypes"), [(20, 20_000), (200, 4000), (800, 4000), (20_000, 600)])
 def test_memory_is_bounded_by_the_chunk(num_rows: int, num_prototypes: int, precision: torch.dtype | None) -> None:
@@ -138,11 +174,11 @@ def test_memory_is_bounded_by_the_chunk(num_rows: int, num_prototypes: int, prec
 
 
 def _of_part(rank: int, cases: list[tuple[int, int]]) -> list[dict[str, Tensor]]:
-    return [vars(_of_rows(slice(0, size) if rank == 0 else slice(size, 50), chunk)) for size, chunk in cases]
+    return [vars(_of_rows(slice(0, size) if rank == 0 else slice(size, 150), chunk)) for size, chunk in cases]
 
 
 def _of_rows(mine: slice, chunk_bytes: int) -> Found:
-    level = make_level(ibot_pairs(50), 50, 50).to(torch.float32)
+    level = make_level(ibot_pairs(150), 150, 150).to(torch.float32)
     row = torch.arange(len(level.student_rows[mine]))
     part = replace(
         level,
@@ -154,8 +190,8 @@ def _of_rows(mine: slice, chunk_bytes: int) -> Found:
 
 
 def test_two_ranks_equal_one() -> None:
-    cases = [(36, COLUMNS_CUT), (36, ROWS_CUT), (50, ROWS_CUT)]  # rows of the first rank; the second may have none
-    expected = find(Dense(), make_level(ibot_pairs(50), 50, 50).to(torch.float32))
+    cases = [(108, COLUMNS_CUT), (108, ROWS_CUT), (150, ROWS_CUT)]  # rows of the first rank; the second may have none
+    expected = find(Dense(), make_level(ibot_pairs(150), 150, 150).to(torch.float32))
     for parts in zip(*run_ranks(_of_part, cases), strict=True):
         first, second = (Found(**part) for part in parts)
         assert torch.equal(first.potentials, second.potentials)

@@ -53,13 +53,13 @@ def by_interpreter(rank: int) -> dict[str, Any]:
     """All that the tests below look at, since a process takes seconds to start: one rank has all rows, or most."""
     nothing = part(LEVELS["ibot"], slice(0))
     wholes = {name: find(Fused(400_000), nothing if rank else LEVELS[name].to(torch.float32)) for name in LEVELS}
-    shares = find(Fused(400_000), part(LEVELS["ibot"], slice(30, 41) if rank else slice(30)))
+    shares = find(Fused(400_000), part(LEVELS["ibot"], slice(30, 141) if rank else slice(30)))
     dtypes = (torch.float32, torch.bfloat16)
     return {
         "sums": {f"{size} {dtype}": sums(size, dtype) for size in SIZES for dtype in dtypes if rank == 0},
         "wholes": {name: vars(found) for name, found in wholes.items()},
         "shares": vars(shares),
-        "bf16": vars(find(Fused(400_000), part(LEVELS["ibot"], slice(0 if rank else 41)), precision=torch.bfloat16)),
+        "bf16": vars(find(Fused(400_000), part(LEVELS["ibot"], slice(0 if rank else 141)), precision=torch.bfloat16)),
     }
 
 

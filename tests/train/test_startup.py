@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 from franca.config.recipes import load_recipe
 from franca.config.schema import Config
 from franca.distributed.ranks import Ranks
-from franca.objective.backends import Choice
+from franca.objective.backends import Backend, Choice
 from franca.objective.chunked import Chunked
 from franca.objective.dense import Dense
 from franca.train.assembly import build_networks
@@ -105,3 +107,20 @@ def test_a_rank_holds_its_part() -> None:
             assert found[purpose] == alone[purpose] // shards
         for purpose in ("activations", "prototype logits"):
             assert found[purpose] == alone[purpose] // 4
+
+
+def test_gradients_of_prototypes_wait_beside_the_kept_ones_from_the_second_micro_batch_on() -> None:
+    options = ["train.global_batch=8", "objective.koleo_group_size=2"]
+    once, twice = (load_recipe("tiny", [*options, f"performance.micro_batch={images}"]) for images in (8, 4))
+    networks = build_networks(once)
+    prototypes = sum(p.numel() for name, p in networks.student.named_parameters() if ".prototypes." in name)
+    student = count_parameters(networks.student)
+    assert prototypes
+
+    def gradients(config: Config, backend: Backend, **where: Any) -> int:
+        return estimate_memory(config, networks, machine_for(config, **where), backend)["gradients"]
+
+    assert gradients(once, Chunked(2**20)) == gradients(twice, Dense()) == 4 * student
+    assert gradients(twice, Chunked(2**20)) == 4 * (student + prototypes)
+    ranks = Ranks(world=2, local_world=2, launcher="srun")
+    assert gradients(twice, Chunked(2**20), ranks=ranks, mode="fsdp") == 2 * student + 2 * prototypes
