@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
@@ -51,6 +52,7 @@ def part(level: Level, rows: slice) -> Level:
 
 def by_interpreter(rank: int) -> dict[str, Any]:
     """All that the tests below look at, since a process takes seconds to start: one rank has all rows, or most."""
+    os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is first imported, in this process
     nothing = part(LEVELS["ibot"], slice(0))
     wholes = {name: find(Fused(400_000), nothing if rank else LEVELS[name].to(torch.float32)) for name in LEVELS}
     shares = find(Fused(400_000), part(LEVELS["ibot"], slice(30, 141) if rank else slice(30)))
@@ -65,9 +67,7 @@ def by_interpreter(rank: int) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def ranks() -> list[dict[str, Any]]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TRITON_INTERPRET", "1")  # read when Triton is first imported
-        return run_ranks(by_interpreter)
+    return run_ranks(by_interpreter)
 
 
 @needs_triton
