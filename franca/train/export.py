@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
 from franca.distributed.together import on_rank_zero
-from franca.models.vision_transformer import VisionTransformer
+from franca.models.rebuild import rebuild
 from franca.models.weights import save_backbone
 from franca.train.student_teacher import StudentTeacher
 
@@ -43,18 +42,15 @@ class ExportTeacher:
 
     def __call__(self, path: Path, step: int) -> None:
         """Replace ``path`` in one move; rank 0 puts the shards together and writes, and every rank must ask."""
-        backbone = self.networks.teacher.backbone
-        state = get_model_state_dict(backbone, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
-        on_rank_zero(lambda: self._write(path, backbone.config, state, step))
+        options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+        state = get_model_state_dict(self.networks.teacher.backbone, options=options)
+        on_rank_zero(lambda: self._write(path, state, step))
 
-    def _write(self, path: Path, architecture: Mapping[str, Any], state: Mapping[str, Any], step: int) -> None:
-        with torch.device("meta"):
-            backbone = VisionTransformer(**architecture)
-        backbone.load_state_dict(state, assign=True)
+    def _write(self, path: Path, state: Mapping[str, Any], step: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_backbone(
             path,
-            backbone,
+            rebuild(self.networks.teacher.backbone, state),
             mean=self.mean,
             std=self.std,
             image_size_px=self.image_size_px,
