@@ -7,31 +7,41 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+from torch import Tensor, nn
 
 from franca.cli.output import check_writable
 from franca.config.recipes import parse_overrides
-from franca.data.sources import describe, open_source
+from franca.data.sources import Source, describe, open_source
+from franca.distributed.device import resolve_device
+from franca.distributed.process_group import process_group
+from franca.distributed.ranks import Ranks, resolve_ranks
+from franca.distributed.together import on_rank_zero
 from franca.errors import ConfigError
 from franca.evaluation import evaluate as evaluation
 from franca.evaluation.exports import choose_exports, collect, results_folder
-from franca.evaluation.protocols import PROTOCOLS, read_options
+from franca.evaluation.protocols import LABELS, NOTHING, PROTOCOLS, Options, read_options
 from franca.evaluation.report import Report
+from franca.evaluation.subject import Progress
 from franca.features.backbone import open_backbone
+from franca.models.fingerprint import fingerprint
+from franca.models.projector_file import read_projector
 
-RESERVED = ("train", "val", "out")
+ROLES = ("train", "val")
+RESERVED = (*ROLES, "data", "out")
 
 
 @dataclass(frozen=True)
 class Request:
     """What the ``key=value`` words of the command line ask for."""
 
-    train: str | list[str]
-    val: str | list[str]
+    locations: dict[str, str | list[str]]  # by role
     out: Path | None
     overrides: dict[str, Any]
 
@@ -42,14 +52,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model",
         metavar="MODEL",
-        help="a run folder, an exported file, a name such as franca_vitb14, or module:callable",
+        help="a run folder, an exported file, a name such as franca_vitb14, timm:NAME, hub:REPO:NAME, or "
+        "module:callable",
     )
     parser.add_argument(
         "words",
         metavar="key=value",
         nargs="*",
-        help="train=SRC and val=SRC (class folders, tars with .cls, or synthetic), out=FILE.json, and options of the "
-        "protocols, of the features (image_size_px, batch_size, workers, device, precision) and of synthetic.*",
+        help="train=SRC and val=SRC (class folders, tars with .cls, DIR:split with masks, or synthetic), "
+        "out=FILE.json, rasa=FILE, and options of the protocols, of the features (image_size_px, batch_size, workers, "
+        "device, precision, cache) and of synthetic.*",
     )
     parser.add_argument(
         "--exports",
@@ -62,15 +74,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Evaluates and reports; the exit code is 0."""
     request = read_request(args.words)
-    if args.exports is not None:
-        return _run_exports(args, request)
-    if args.element is not None:
+    if args.element is not None and args.exports is None:
         raise ConfigError("--element chooses one of --exports; give both")
-    _evaluate(args.protocols, args.model, request)
+    ranks = resolve_ranks(os.environ)
+    device = request.overrides.get("device", request.overrides.get("features.device", "auto"))
+    with process_group(ranks, resolve_device(str(device), ranks)):
+        if args.exports is not None:
+            _run_exports(args, request, ranks)
+        else:
+            _evaluate(args.protocols, args.model, request, ranks)
     return 0
 
 
-def _run_exports(args: argparse.Namespace, request: Request) -> int:
+def _run_exports(args: argparse.Namespace, request: Request, ranks: Ranks) -> None:
     """Evaluates exported teachers that have no report yet; prints the table of all."""
     run = Path(os.path.expanduser(args.model))
     exports = choose_exports(run, args.exports)
@@ -80,51 +96,101 @@ def _run_exports(args: argparse.Namespace, request: Request) -> int:
     for export in exports if args.element is None else [exports[args.element]]:
         out = folder / f"{export.stem}.json"
         # The newest teacher changes while its run goes on; the others never do.
-        if not out.is_file() or out.stat().st_mtime < export.stat().st_mtime:
-            _evaluate(args.protocols, str(export), replace(request, out=out))
-    table = collect(folder, request.out)
-    print(f"\n{table.read_text(encoding='utf-8')}\nwrote {table}")
-    return 0
+        if on_rank_zero(partial(_is_outdated, out, export)):
+            _evaluate(args.protocols, str(export), replace(request, out=out), ranks)
+    if ranks.rank == 0:
+        table = collect(folder, request.out)
+        print(f"\n{table.read_text(encoding='utf-8')}\nwrote {table}")
 
 
-def _evaluate(protocols: str, model: str, request: Request) -> None:
+def _is_outdated(report: Path, export: Path) -> bool:
+    return not report.is_file() or report.stat().st_mtime < export.stat().st_mtime
+
+
+def _evaluate(protocols: str, model: str, request: Request, ranks: Ranks) -> None:
     """One model: features, protocols, table, JSON."""
     options = read_options(protocols.split(","), request.overrides)
     common = options.common
-    backbone = open_backbone(model, pretrained=common.model.pretrained, weights=common.model.weights)
-    train = open_source(request.train, split="train", synthetic=common.synthetic, labels=True)
-    val = open_source(request.val, split="val", synthetic=common.synthetic, labels=True)
-    console = Console(stderr=True)
-    for role, source in (("train", train), ("val", val)):
+    console = Console(stderr=True, quiet=ranks.rank > 0)
+    sources = open_sources(request, options)
+    for role, source in sources.items():
         console.print(f"{role:<6} {source.location}: {describe(source)}", markup=False, highlight=False, soft_wrap=True)
-    with _progress_bars(console) as progress:
+    evaluation.check_sources(options.protocols, sources)
+    backbone = open_backbone(model, pretrained=common.model.pretrained, weights=common.model.weights)
+    with progress_bars(console) as progress:
         report = evaluation.evaluate(
-            backbone, train, val, options.protocols, name=model, features=common.features, progress=progress
+            backbone,
+            sources.get("train"),
+            sources.get("val"),
+            options.protocols,
+            name=model,
+            features=common.features,
+            projector=read_matrix(common.model.rasa, backbone),
+            ranks=ranks,
+            progress=progress,
         )
-    _show(report, request.out)
+    if ranks.rank == 0:
+        _show(report, request.out)
+
+
+def open_sources(request: Request, options: Options) -> dict[str, Source]:
+    """The images of every role that was given.
+
+    Raises:
+        ConfigError: The protocols need different kinds of images.
+        DataError: They cannot be opened, or lack labels or masks.
+    """
+    needs = {PROTOCOLS[name].needs for name in options.protocols} - {NOTHING}
+    if len(needs) > 1:
+        raise ConfigError(
+            "these protocols read different images: some need labels, some masks. Judge them in two calls"
+        )
+    split_of = {"train": "train", "val": "val"}
+    return {
+        role: open_source(
+            location,
+            split=split_of[role],  # type: ignore[arg-type]
+            synthetic=options.common.synthetic,
+            labels=needs == {LABELS},
+            masks=options.common.images.masks,
+        )
+        for role, location in request.locations.items()
+    }
+
+
+def read_matrix(rasa: str | None, backbone: nn.Module) -> Tensor | None:
+    """The projector in a file, [D, D] float32; None where there is no file.
+
+    Raises:
+        CheckpointError: It is no projector, or that of another backbone.
+    """
+    if rasa is None:
+        return None
+    return read_projector(os.path.expanduser(rasa), fingerprint(backbone)).matrix.float()
 
 
 def read_request(words: Sequence[str]) -> Request:
-    """Splits ``train=``, ``val=`` and ``out=`` from the options.
+    """Splits ``train=``, ``val=`` (or ``data=``, which is the same) and ``out=`` from the options.
 
     Raises:
-        ConfigError: ``train=`` or ``val=`` is missing, a word is not ``key=value``, or ``out=`` is a folder.
+        ConfigError: No images are given, a word is not ``key=value``, or ``out=`` is a folder.
     """
     overrides = parse_overrides(words)
     texts = dict(word.split("=", 1) for word in words)
-    missing = [role for role in ("train", "val") if role not in overrides]
-    if missing:
-        needed = " and ".join(f"{role}=SRC" for role in missing)
-        raise ConfigError(f"{needed} missing: give class folders, tars with .cls, or synthetic")
+    if "data" in overrides and "val" in overrides:
+        raise ConfigError("data=SRC and val=SRC are the same: give one of them")
+    locations: dict[str, str | list[str]] = {
+        # A list is read as YAML; any other text is a path as it stands, whatever YAML would make of it.
+        "val" if word == "data" else word: overrides[word] if isinstance(overrides[word], list) else texts[word]
+        for word in ("train", "val", "data")
+        if word in overrides
+    }
+    if not locations:
+        raise ConfigError("train=SRC and val=SRC missing: give class folders, tars with .cls, DIR:split, or synthetic")
     out = Path(os.path.expanduser(texts["out"])) if "out" in texts else None
     if out is not None:
         check_writable(out, "out")
-    train, val = (
-        # A list is read as YAML; any other text is a path as it stands, whatever YAML would make of it.
-        overrides[role] if isinstance(overrides[role], list) else texts[role]
-        for role in ("train", "val")
-    )
-    return Request(train, val, out, {key: value for key, value in overrides.items() if key not in RESERVED})
+    return Request(locations, out, {key: value for key, value in overrides.items() if key not in RESERVED})
 
 
 def _show(report: Report, out: Path | None) -> None:
@@ -140,10 +206,10 @@ def _show(report: Report, out: Path | None) -> None:
 
 
 @contextmanager
-def _progress_bars(console: Console) -> Iterator[evaluation.Progress]:
+def progress_bars(console: Console) -> Iterator[Progress]:
     """One bar for each of train and val, on a terminal; nothing elsewhere."""
     columns = (TextColumn("{task.description:<6}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
+    with Bars(*columns, console=console, disable=not console.is_terminal) as bars:
         tasks: dict[str, Any] = {}
 
         def update(role: str, done: int, total: int) -> None:

@@ -53,6 +53,13 @@ class FolderSource:
         """A hash of all names in their order."""
         return hashlib.sha256(self._files.ends.tobytes() + self._files.characters.tobytes()).hexdigest()
 
+    def content(self) -> str:
+        """Text that changes with any file: a hash of all names, sizes and times of change."""
+        digest = hashlib.sha256(f"{self.fingerprint} {self.class_names}".encode())
+        for index in range(len(self)):
+            digest.update(stamp_of(Path(self.location, self._files[index])).encode())
+        return digest.hexdigest()
+
     def read(self, index: int) -> Sample:
         """Reads and decodes one image; its key is the path below the folder."""
         file = self.read_encoded(index)
@@ -70,6 +77,15 @@ class FolderSource:
             raise BadSample(key, UNREADABLE) from error
         label = None if self._labels is None else int(self._labels[index])
         return Encoded(key, data, label)
+
+
+def stamp_of(path: str | os.PathLike[str]) -> str:
+    """Size and time of change of a file, as text that differs once it was written again."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return "missing"
+    return f"{found.st_size} {found.st_mtime_ns}"
 
 
 def files_below(root: Path) -> Iterator[str]:

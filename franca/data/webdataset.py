@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from franca.data.decode import EXTENSIONS, TRUNCATED, UNREADABLE, decode
+from franca.data.folder import stamp_of
 from franca.data.open_shards import OpenShard, OpenShards, ShardError
 from franca.data.openers import is_remote
 from franca.data.sample import BadSample, Encoded, Sample
@@ -111,6 +113,14 @@ class TarSource:
     def shard_names(self) -> list[str]:
         """Paths and addresses of the shards, one for each of ``group_sizes``."""
         return [self._shards.name(shard) for shard in range(len(self.group_sizes))]
+
+    def content(self) -> str:
+        """Text that changes with any tar here; of one that lies elsewhere, with its address or number of images."""
+        lines = [
+            f"{name} {count} {'' if is_remote(name) else stamp_of(name)} {self.class_names}"
+            for name, count in zip(self.shard_names(), self.group_sizes, strict=True)
+        ]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     def read(self, index: int) -> Sample:
         """Reads and decodes one image; its key is the name of the tar and the key within it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import torch
@@ -31,6 +31,11 @@ def gather(value: T) -> list[T]:
     values: list[T | None] = [None] * dist.get_world_size()
     dist.all_gather_object(values, value)
     return values  # type: ignore[return-value]  # all places are filled
+
+
+def share_of(items: Sequence[T]) -> Sequence[T]:
+    """This rank's part of independent work: every item that many ranks apart, from its own number on."""
+    return items[dist.get_rank() :: dist.get_world_size()] if is_distributed() else items
 
 
 def raise_together(error: FrancaError | None) -> None:

@@ -2,104 +2,98 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import reduce
 from operator import or_
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from franca.data.sample import Source
-from franca.distributed.device import resolve_device, resolve_precision
+from franca.distributed.device import resolve_device
+from franca.distributed.ranks import Ranks
+from franca.errors import ConfigError, DataError
 from franca.evaluation.labels import check_classes
-from franca.evaluation.protocols import PROTOCOLS
-from franca.evaluation.report import Report
-from franca.features.backbone import fingerprint, preprocessing_of
-from franca.features.extract import extract
+from franca.evaluation.protocols import LABELS, MASKS, PROTOCOLS
+from franca.evaluation.report import Report, versions
+from franca.evaluation.subject import Progress, Subject
+from franca.features.model import FeatureModel
 from franca.features.settings import FeatureSettings
-from franca.features.table import FeatureTable
 
 DEFAULT_FEATURES = FeatureSettings()
-Progress = Callable[[str, int, int], None]  # (train or val, images done, images in all)
 
 
 def evaluate(
     backbone: nn.Module,
-    train: Source,
-    val: Source,
+    train: Source | None,
+    val: Source | None,
     protocols: Mapping[str, Any],
     *,
     name: str,
     features: FeatureSettings = DEFAULT_FEATURES,
+    projector: Tensor | None = None,
+    ranks: Ranks | None = None,
     progress: Progress | None = None,
 ) -> Report:
-    """What every protocol finds about ``backbone``.
+    """What every protocol finds about ``backbone``; the same on every rank, whatever their number.
 
     Args:
-        train: Labelled images that neighbours are looked for in, and probes are trained on.
-        val: Labelled images that are classified; classes are matched with train's by name.
+        train: Images that neighbours are looked for in, and probes are trained on.
+        val: Images that are judged; classes are matched with train's by name.
         protocols: Protocol name to its settings, as `franca.evaluation.protocols.read_options` gives them.
         name: How the report calls the model.
+        projector: [D, D], which takes position out of patch features; dense protocols judge both.
+        ranks: Where there are several, each takes its own device.
         progress: Called after every batch of images.
 
     Raises:
+        ConfigError: A protocol lacks images it needs, or the model is none.
         DataError: The sources are not labelled, do not go together, or cannot be read.
     """
-    if train.class_names is not None and val.class_names is not None:
-        check_classes(train.class_names, val.class_names)  # now rather than after an hour of features
-    wanted = reduce(or_, (PROTOCOLS[protocol].wanted(settings) for protocol, settings in protocols.items()))
-    device = resolve_device(features.device)
-    tables = {
-        role: extract(
-            backbone,
-            source,
-            wanted,
-            image_size_px=features.image_size_px,
-            batch_size=features.batch_size,
-            workers=features.workers,
-            device=device,
-            precision=features.precision,
-            progress=_for_role(progress, role),
-        )
-        for role, source in (("train", train), ("val", val))
-    }
-    shared = _settings(backbone, features, tables) | {"train": train.location, "val": val.location}
+    sources = {role: source for role, source in (("train", train), ("val", val)) if source is not None}
+    check_sources(protocols, sources)
+    subject = Subject(
+        model=FeatureModel(backbone, name),
+        sources=sources,
+        wanted=reduce(or_, (PROTOCOLS[protocol].wanted(settings) for protocol, settings in protocols.items())),
+        features=features,
+        device=resolve_device(features.device, ranks),
+        projector=projector,
+        progress=progress,
+    )
     results = []
     for protocol, settings in protocols.items():
-        result = PROTOCOLS[protocol].run(tables["train"], tables["val"], settings, device)
-        notes = (*result.notes, *_skipped(tables))
-        results.append(replace(result, settings={**result.settings, **shared}, notes=notes))
+        result = PROTOCOLS[protocol].judge(subject, settings)
+        about = {**result.settings, **subject.describe(), "versions": versions()}
+        results.append(replace(result, settings=about, notes=(*result.notes, *subject.notes())))
     return Report(name, tuple(results))
 
 
-def _settings(backbone: nn.Module, features: FeatureSettings, tables: Mapping[str, FeatureTable]) -> dict[str, Any]:
-    """What else it takes to get the same numbers again."""
-    preprocessing = preprocessing_of(backbone)
-    device = resolve_device(features.device)
-    return {
-        "image_size_px": features.image_size_px or preprocessing.image_size_px,
-        "mean": list(preprocessing.mean),
-        "std": list(preprocessing.std),
-        "device": str(device),
-        "precision": resolve_precision(features.precision, device),
-        "width": tables["train"].width,
-        "weights_sha256": fingerprint(backbone),
-        **{f"num_{role}": len(table) for role, table in tables.items()},
-    }
+def check_sources(protocols: Iterable[str], sources: Mapping[str, Source]) -> None:
+    """Now rather than after an hour of features: whether every protocol finds what it needs.
+
+    Raises:
+        ConfigError: A set of images is missing.
+        DataError: Images lack labels or masks, or classes do not go together.
+    """
+    protocols = list(protocols)
+    for name in protocols:
+        missing = [role for role in PROTOCOLS[name].roles if role not in sources]
+        if missing:
+            raise ConfigError(f"{' and '.join(f'{role}=SRC' for role in missing)} missing: {name} needs it")
+        for role in PROTOCOLS[name].roles:
+            _check_source(name, role, sources[role])
+    if any(PROTOCOLS[name].needs == LABELS for name in protocols):
+        train_names, val_names = sources["train"].class_names, sources["val"].class_names
+        if train_names is not None and val_names is not None:
+            check_classes(train_names, val_names)
 
 
-def _skipped(tables: Mapping[str, FeatureTable]) -> list[str]:
-    """One note for each table that lacks images, with the first of them."""
-    return [
-        f"{role}= lacks {len(table.skipped)} unreadable images, the first is {table.skipped[0].key} "
-        f"({table.skipped[0].reason})"
-        for role, table in tables.items()
-        if table.skipped
-    ]
-
-
-def _for_role(progress: Progress | None, role: str) -> Callable[[int, int], None] | None:
-    if progress is None:
-        return None
-    return lambda done, total: progress(role, done, total)
+def _check_source(name: str, role: str, source: Source) -> None:
+    needs = PROTOCOLS[name].needs
+    if needs == MASKS and getattr(source, "mask_names", None) is None:
+        raise DataError(
+            f"{role}={source.location} has no masks, which {name} needs; expected DIR:split of a folder laid out as "
+            "Pascal VOC or ADE20K, or synthetic"
+        )

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+import torchvision
 from rich.table import Table
+
+import franca
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,7 @@ class Result:
     metrics: Mapping[str, float]  # fractions in [0, 1]; the headline first
     settings: Mapping[str, Any]  # everything needed to get the same numbers again; JSON types
     notes: tuple[str, ...] = ()  # what a reader of the numbers should know
+    numbers: Mapping[str, float] = field(default_factory=dict)  # what is no fraction: ranks, entropies, counts
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,7 @@ class Report:
             {
                 "protocol": result.protocol,
                 "metrics": dict(result.metrics),
+                **({"numbers": dict(result.numbers)} if result.numbers else {}),
                 "settings": dict(result.settings),
                 "notes": list(result.notes),
             }
@@ -55,11 +61,17 @@ class Report:
         os.replace(unfinished, path)
 
     def table(self) -> Table:
-        """The metrics in per cent, for a terminal."""
+        """Metrics in per cent and other numbers as they are, for a terminal."""
         table = Table("protocol", "metric", title=self.model, title_justify="left")
-        table.add_column("%", justify="right")
+        table.add_column("% or number", justify="right")
         for result in self.results:
-            for row, (metric, value) in enumerate(result.metrics.items()):
-                last = row == len(result.metrics) - 1
-                table.add_row("" if row else result.protocol, metric, f"{100 * value:.2f}", end_section=last)
+            rows = {name: f"{100 * value:.2f}" for name, value in result.metrics.items()}
+            rows |= {name: f"{value:.4g}" for name, value in result.numbers.items()}
+            for row, (name, text) in enumerate(rows.items()):
+                table.add_row("" if row else result.protocol, name, text, end_section=row == len(rows) - 1)
         return table
+
+
+def versions() -> dict[str, str]:
+    """Of the programs that numbers depend on."""
+    return {"franca": franca.__version__, "torch": torch.__version__, "torchvision": torchvision.__version__}

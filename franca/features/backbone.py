@@ -1,13 +1,7 @@
-"""What extraction asks of a model, and how a model is found by name.
-
-Any ``nn.Module`` that maps images [B, 3, H, W] to embeddings [B, D] can be judged. One that also has
-``get_intermediate_layers(x, n, return_class_token=True)`` and ``blocks``, as every ViT of ours and of DINOv2 has,
-offers class embeddings of earlier blocks and patch embeddings.
-"""
+"""Finds a model by what the user calls it."""
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import os
 import re
@@ -15,24 +9,39 @@ import sys
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from franca.errors import ConfigError, DataError
+from franca.errors import CheckpointError, ConfigError
+from franca.features.timm_model import open_timm
 from franca.models import hub
-from franca.models.preprocessing import Preprocessing
 
 CALLABLE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
-UNSTATED = Preprocessing()  # for a model that does not say what it was made for: 224 px, ImageNet's mean and std
-
 
 def open_backbone(model: str, *, pretrained: bool = True, weights: str | None = None) -> nn.Module:
-    """The backbone that MODEL names: a run folder, a file of weights or its URL, one of our names, ``module:callable``.
+    """The backbone that MODEL names.
+
+    ===================== ============================================================================
+    a path, a URL, a name a run folder, a file of weights, one of our names; see `franca.models.hub.load`
+    ``timm:NAME``         ``timm.create_model(NAME)``, its weights from timm's hub or ``weights``
+    ``hub:REPO:NAME``     ``torch.hub.load(REPO, NAME)``; REPO is a folder with ``hubconf.py`` or ``owner/name``
+    ``module:callable``   what the callable returns; modules of the folder one works in are found
+    ===================== ============================================================================
+
+    Args:
+        model: One of these.
+        pretrained: False takes random weights, drawn from seed 0, for a model that is named.
+        weights: For a model that is named: a name of released weights, a file or a URL; None takes its default.
 
     Raises:
-        ConfigError: a ``module:callable`` that cannot be imported or does not make a model.
-        CheckpointError: the folder, file or name is not a model; see `franca.models.hub.load`.
+        ConfigError: A callable that cannot be imported or does not make a model.
+        CheckpointError: The folder, file or name is not a model, or its weights cannot be had.
     """
+    family, _, name = model.partition(":")
+    if family == "timm":
+        return open_timm(name, pretrained=pretrained, weights=weights)
+    if family == "hub" and ":" in name:
+        return _open_hub(name, pretrained=pretrained, weights=weights)
     if not CALLABLE.fullmatch(model) or os.path.exists(model):
         return hub.load(model, pretrained=pretrained, weights=weights)
     if weights is not None or not pretrained:
@@ -41,6 +50,32 @@ def open_backbone(model: str, *, pretrained: bool = True, weights: str | None = 
         made = _import_callable(model)()
     except TypeError as error:
         raise ConfigError(f"model {model!r} cannot be called without arguments: {error}") from error
+    return _checked(model, made)
+
+
+def _open_hub(address: str, *, pretrained: bool, weights: str | None) -> nn.Module:
+    """A model of somebody's ``hubconf.py``, whose code is run: whoever names a repository trusts it."""
+    repository, _, name = address.rpartition(":")
+    folder = os.path.expanduser(repository)
+    told: dict[str, Any] = {"pretrained": False} if not pretrained else {}
+    if weights is not None:
+        told["weights"] = weights
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            if os.path.isdir(folder):
+                made: Any = torch.hub.load(folder, name, source="local", **told)
+            else:
+                made = torch.hub.load(repository, name, trust_repo=True, **told)
+    except Exception as error:  # whatever that code raises
+        raise CheckpointError(
+            f"model hub:{address}: {type(error).__name__}: {error}. Expected hub:REPO:NAME, where REPO is a folder "
+            "with hubconf.py or owner/name on GitHub, and NAME a function there"
+        ) from error
+    return _checked(f"hub:{address}", made)
+
+
+def _checked(model: str, made: object) -> nn.Module:
     if not isinstance(made, nn.Module):
         raise ConfigError(f"model {model!r} returned {type(made).__name__}; expected a torch.nn.Module")
     return made.eval()
@@ -61,51 +96,3 @@ def _import_callable(model: str) -> Any:
     if not callable(made):
         raise ConfigError(f"model {model!r}: {name!r} is not callable; expected a function that returns the model")
     return made
-
-
-def preprocessing_of(backbone: nn.Module) -> Preprocessing:
-    """Image size, mean and std that the backbone was made for."""
-    stated = getattr(backbone, "preprocessing", None)
-    return stated if isinstance(stated, Preprocessing) else UNSTATED
-
-
-def num_blocks(backbone: nn.Module) -> int:
-    """Blocks whose class embedding can be had; 1 for a model that only maps images to embeddings."""
-    return len(backbone.blocks) if _has_blocks(backbone) else 1  # type: ignore[arg-type]
-
-
-def last_blocks(backbone: nn.Module, images: Tensor, layers: int) -> tuple[Tensor, Tensor | None]:
-    """Class embeddings of the last ``layers`` blocks and patch embeddings of the last one, all after the norm.
-
-    Returns:
-        [B, L, D] with the last block last, and [B, N, D] or None for a model without patches.
-    """
-    if not _has_blocks(backbone):
-        return backbone(images)[:, None], None  # [B, 1, D]
-    outputs = backbone.get_intermediate_layers(images, n=layers, return_class_token=True)  # type: ignore[operator]
-    return torch.stack([cls for _, cls in outputs], dim=1), outputs[-1][0]
-
-
-def check_image_size(backbone: nn.Module, size_px: int) -> None:
-    """Raises a DataError where the patches of the backbone do not tile an image of this size."""
-    config = getattr(backbone, "config", None)
-    patch_px = config.get("patch_size_px") if isinstance(config, dict) else None
-    if patch_px and size_px % patch_px:
-        below, above = size_px // patch_px * patch_px, (size_px // patch_px + 1) * patch_px
-        raise DataError(
-            f"image_size_px={size_px} is not a multiple of the model's patch size, {patch_px} px; "
-            f"try image_size_px={below or above} or image_size_px={above}"
-        )
-
-
-def fingerprint(backbone: nn.Module) -> str:
-    """SHA-256 over names, shapes and bytes of all parameters and buffers: the same weights give the same text."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(backbone.state_dict().items()):
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _has_blocks(backbone: nn.Module) -> bool:
-    return hasattr(backbone, "get_intermediate_layers") and hasattr(backbone, "blocks")

@@ -1,130 +1,167 @@
-"""Runs a backbone once over a source and keeps its features."""
+"""Runs a backbone once over a source and keeps its features, on as many ranks as there are."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from franca.batch import Skipped
-from franca.data.sample import Source
-from franca.distributed.device import DTYPES, resolve_precision
-from franca.errors import DataError
-from franca.features.backbone import check_image_size, last_blocks, num_blocks, preprocessing_of
-from franca.features.images import (
-    ImageBatch,
-    SourceImages,
-    default_workers,
-    leave_signals_to_the_main_process,
-    to_batch,
-)
-from franca.features.preprocess import normalise
-from franca.features.table import CLASS_EMBEDDING, FeatureTable, Wanted
+from franca.distributed.together import is_rank_zero, on_rank_zero, raise_together, share_of
+from franca.errors import DataError, FrancaError
+from franca.features.cache import FeatureCache
+from franca.features.images import ImageBatch, SourceImages, default_workers, start_worker, to_batch
+from franca.features.job import Job
+from franca.features.model import ImageFeatures
+from franca.features.parts import UNLABELLED, Parts, read_features, stack
+from franca.features.table import FeatureTable
 
-Progress = Callable[[int, int], None]  # (images done, images in all)
+Progress = Callable[[int, int], None]  # (images done, images to do) of this rank
+WHOLE = "features.safetensors"
 
 
-def extract(
-    backbone: nn.Module,
-    source: Source,
-    wanted: Wanted = CLASS_EMBEDDING,
-    *,
-    image_size_px: int | None = None,
-    batch_size: int = 128,
-    workers: int | None = None,
-    device: torch.device | str = "cpu",
-    precision: str = "auto",
-    progress: Progress | None = None,
-) -> FeatureTable:
-    """Features of every readable image of ``source``, in its order.
+def extract(job: Job, progress: Progress | None = None) -> FeatureTable:
+    """Features of every readable image of a source, in its order.
+
+    They are kept in the cache where the source can tell whether it has changed, and taken from there the next time. On
+    several ranks every rank computes its share, and every rank gets the whole table.
 
     Args:
-        backbone: See `franca.features.backbone` for what it must offer. It is moved to ``device``, in eval mode.
-        wanted: What to keep; the class embedding of the last block unless told.
-        image_size_px: Height and width of the input; None takes what the backbone was made for.
-        workers: Processes that read images; None takes one less than the cores, at most 8.
-        precision: auto, fp32, bf16 or fp16, of the backbone's products; features are kept in fp32.
+        job: Model, source, what is wanted.
         progress: Called after every batch.
 
     Raises:
         DataError: No image could be read, or the image size does not fit the backbone.
     """
-    device = torch.device(device)
-    preprocessing = preprocessing_of(backbone)
-    size_px = image_size_px or preprocessing.image_size_px
-    check_image_size(backbone, size_px)
-    dtype = DTYPES[resolve_precision(precision, device)]
-    backbone = backbone.to(device).eval()
-
-    rows = _Rows()
-    with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=dtype is not torch.float32):
-        for batch in _batches(source, size_px, batch_size, workers, device, progress):
-            rows.name(batch)
-            if batch.keys:
-                images = batch.images.to(device, non_blocking=True)
-                images = normalise(images, preprocessing.mean, preprocessing.std)
-                rows.keep(*last_blocks(backbone, images, min(wanted.layers, num_blocks(backbone))), wanted)
-    if not rows.keys:
-        raise DataError(f"{source.location}: none of its {len(source)} images could be read")
-    return rows.table(source.class_names)
+    job.model.to(job.device)
+    _ = job.size_px  # wrong sizes are told before anything is asked of the model
+    key = on_rank_zero(job.key) if job.settings.cache else None
+    if key is not None:
+        cache = FeatureCache.default(job.settings.cache_gib)
+        table = read_features(compute(job, cache.folder(key), progress))
+        on_rank_zero(lambda: cache.trim(keep=key))
+        return table
+    with _temporary_folder() as folder:
+        return read_features(compute(job, folder, progress))  # mapped: the file may go
 
 
-def _batches(
-    source: Source, size_px: int, batch_size: int, workers: int | None, device: torch.device, progress: Progress | None
-) -> Iterator[ImageBatch]:
-    """Every image of the source once, in order."""
-    loader: DataLoader[ImageBatch] = DataLoader(
-        SourceImages(source, size_px),  # type: ignore[arg-type]
-        batch_size=batch_size,
-        num_workers=default_workers(len(source)) if workers is None else workers,
-        collate_fn=to_batch,
-        pin_memory=device.type == "cuda",
-        worker_init_fn=leave_signals_to_the_main_process,
-    )
-    done = 0
-    for batch in loader:
-        yield batch
-        done += len(batch.keys) + len(batch.skipped)
-        if progress is not None:
-            progress(done, len(source))
+def compute(job: Job, folder: Path, progress: Progress | None = None, whole: Path | None = None) -> Path:
+    """The file with the features of a job, of which only the parts are computed that its folder lacks.
 
-
-class _Rows:
-    """Collects what every batch gives, in fp32 on the CPU."""
-
-    def __init__(self) -> None:
-        self.keys: list[str] = []
-        self.labels: list[int | None] = []
-        self.skipped: list[Skipped] = []
-        self.cls: list[Tensor] = []  # of [B, L, D]
-        self.patch_mean: list[Tensor] = []  # of [B, D]
-        self.patches: list[Tensor] = []  # of [B, N, D]
-
-    def name(self, batch: ImageBatch) -> None:
-        """Notes which images a batch held."""
-        self.keys += batch.keys
-        self.labels += batch.labels
-        self.skipped += batch.skipped
-
-    def keep(self, cls: Tensor, patches: Tensor | None, wanted: Wanted) -> None:
-        """Keeps what is wanted of a batch's features."""
-        self.cls.append(cls.float().cpu())
-        if patches is not None and wanted.patch_mean:
-            self.patch_mean.append(patches.float().mean(1).cpu())
-        if patches is not None and wanted.patches:
-            self.patches.append(patches.float().cpu())
-
-    def table(self, class_names: tuple[str, ...] | None) -> FeatureTable:
-        """All rows together; labels only where every image has one."""
-        labels = [label for label in self.labels if label is not None]
-        return FeatureTable(
-            cls=torch.cat(self.cls),
-            patch_mean=torch.cat(self.patch_mean) if self.patch_mean else None,
-            labels=torch.tensor(labels) if len(labels) == len(self.keys) else None,
-            keys=tuple(self.keys),
-            class_names=class_names,
-            patches=torch.cat(self.patches) if self.patches else None,
-            skipped=tuple(self.skipped),
+    Args:
+        folder: Keeps the parts on the way.
+        whole: Where the file goes; None puts it into the folder.
+    """
+    whole = whole or folder / WHOLE
+    if on_rank_zero(whole.exists):
+        return whole
+    parts, missing = on_rank_zero(lambda: _plan(job, folder))
+    failure: FrancaError | None = None
+    try:
+        _compute_parts(job, parts, share_of(missing), progress)
+    except FrancaError as error:
+        failure = error
+    except OSError as error:
+        failure = DataError(
+            f"features cannot be kept in {folder}: {error}. Point FRANCA_CACHE to a folder with room that all ranks "
+            "see, or use cache=false and TMPDIR"
         )
+    raise_together(failure)
+    on_rank_zero(lambda: parts.join(whole, _metadata(job)))
+    return whole
+
+
+def _plan(job: Job, folder: Path) -> tuple[Parts, list[int]]:
+    folder.mkdir(parents=True, exist_ok=True)
+    probe = job.probe
+    image_bytes = 4 * probe.cls[0].numel()
+    if probe.patches is not None and job.wanted.patches:
+        image_bytes += 2 * probe.patches[0].numel()
+    parts = Parts.of(folder, len(job.source), image_bytes)
+    return parts, parts.missing()
+
+
+def _compute_parts(job: Job, parts: Parts, mine: Sequence[int], progress: Progress | None) -> None:
+    """Computes and keeps parts, one after the other; the workers read ahead over their borders."""
+    size = job.settings.batch_size
+    batches = [list(images[at : at + size]) for images in map(parts.images, mine) for at in range(0, len(images), size)]
+    num_images = sum(map(len, batches))
+    stream = _read(job, batches, num_images)
+    done = 0
+    for part in mine:
+        rows: list[dict[str, Tensor]] = []
+        keys: list[str] = []
+        skipped: list[Skipped] = []
+        for _ in range(0, len(parts.images(part)), size):
+            batch = next(stream)
+            if batch.keys:
+                rows.append(_rows(job, job.features(batch.images), batch))
+            keys += batch.keys
+            skipped += batch.skipped
+            done += len(batch.keys) + len(batch.skipped)
+            if progress is not None:
+                progress(done, num_images)
+        parts.write(part, stack(rows), keys, skipped)
+
+
+def _read(job: Job, batches: Sequence[list[int]], num_images: int) -> Iterator[ImageBatch]:
+    workers = job.settings.workers
+    loader: DataLoader[ImageBatch] = DataLoader(
+        SourceImages(job.source, job.size_px, job.settings.fit, masks=job.wanted.masks),  # type: ignore[arg-type]
+        batch_sampler=batches,
+        num_workers=default_workers(num_images) if workers is None else workers,
+        collate_fn=to_batch,
+        pin_memory=job.device.type == "cuda",
+        worker_init_fn=start_worker,
+    )
+    return iter(loader)
+
+
+def _rows(job: Job, features: ImageFeatures, batch: ImageBatch) -> dict[str, Tensor]:
+    """What is kept of a batch, on the CPU."""
+    cls = features.cls.float().cpu()
+    rows = {"cls": cls[:, -1].contiguous()}
+    if job.source.class_names is not None:
+        rows["label"] = torch.tensor([UNLABELLED if label is None else label for label in batch.labels])
+    if job.wanted.layers > 1:
+        rows["cls_layers"] = cls
+    if features.patches is not None and job.wanted.patch_mean:
+        rows["patch_mean"] = features.patches.float().mean((1, 2)).cpu()
+    if features.patches is not None and job.wanted.patches:
+        rows["patches"] = features.patches.half().cpu()
+    if batch.masks is not None:
+        rows["mask"] = batch.masks
+    return rows
+
+
+def _metadata(job: Job) -> dict[str, Any]:
+    source = job.source
+    return {
+        "source": source.location,
+        "class_names": source.class_names,
+        "mask_names": getattr(source, "mask_names", None),
+        "settings": job.describe(),
+        "key": job.loose_key(),
+    }
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    """One folder for all ranks, gone when every rank has opened what it needs."""
+    made = on_rank_zero(lambda: tempfile.mkdtemp(prefix="franca-features-", dir=os.environ.get("TMPDIR")))
+    folder = Path(made)
+    try:
+        yield folder
+        raise_together(None)  # all have come so far
+    finally:
+        if is_rank_zero():
+            for path in folder.iterdir():
+                path.unlink()
+            folder.rmdir()

@@ -12,24 +12,37 @@ from torchvision.transforms.v2 import functional as F
 RESIZE_OVER_CROP = 256 / 224
 
 
-def resize_and_crop(image: Tensor, size_px: int) -> Tensor:
-    """The centre of the image, ``size_px`` square, after its short side became 256/224 times that.
-
-    Works on bytes, so that workers hand over a quarter of what floats would take.
+def bring_to(image: Tensor, size_px: tuple[int, int], fit: str = "crop", *, is_mask: bool = False) -> Tensor:
+    """An image at the size a backbone reads, as bytes: a quarter of what floats would take on the way.
 
     Args:
-        image: [3, H, W], uint8, any H and W.
-        size_px: height and width of the result.
+        image: [C, H, W], uint8, any H and W.
+        size_px: Height and width of the result.
+        fit: ``crop`` cuts the centre out of the image, after it was scaled to cover 256/224 of the size; ``stretch``
+            scales height and width each for itself.
+        is_mask: Takes the nearest pixel instead of mixing several.
 
     Returns:
-        [3, size_px, size_px], uint8.
+        [C, *size_px], uint8.
 
     Source: section 5 of the paper's protocols (resize 256, crop 224), kept in proportion for other sizes.
     """
-    short_side = round(size_px * RESIZE_OVER_CROP)
-    resized: Tensor = F.resize(image, [short_side], interpolation=InterpolationMode.BICUBIC, antialias=True)
-    cropped: Tensor = F.center_crop(resized, [size_px, size_px])
+    mode = InterpolationMode.NEAREST_EXACT if is_mask else InterpolationMode.BICUBIC
+    if fit == "stretch":
+        stretched: Tensor = F.resize(image, list(size_px), interpolation=mode, antialias=not is_mask)
+        return stretched
+    covering = _covering(image.shape[-2:], size_px)
+    resized: Tensor = F.resize(image, covering, interpolation=mode, antialias=not is_mask)
+    cropped: Tensor = F.center_crop(resized, list(size_px))
     return cropped
+
+
+def _covering(shape: Sequence[int], size_px: tuple[int, int]) -> list[int]:
+    """What to resize an image to: a short side for a square, both sides otherwise."""
+    if size_px[0] == size_px[1]:
+        return [round(size_px[0] * RESIZE_OVER_CROP)]
+    scale = RESIZE_OVER_CROP * max(wanted / side for wanted, side in zip(size_px, shape, strict=True))
+    return [round(side * scale) for side in shape]
 
 
 def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:

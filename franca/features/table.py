@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from franca.batch import Skipped
+from franca.features.patches import PatchTable
 
 
 @dataclass(frozen=True)
@@ -17,11 +18,15 @@ class Wanted:
     layers: int = 1  # class embeddings of so many last blocks, or of all if it has fewer
     patch_mean: bool = False
     patches: bool = False
+    masks: bool = False  # of the images, where their source has them
 
     def __or__(self, other: Wanted) -> Wanted:
         """What serves both."""
         return Wanted(
-            max(self.layers, other.layers), self.patch_mean or other.patch_mean, self.patches or other.patches
+            layers=max(self.layers, other.layers),
+            patch_mean=self.patch_mean or other.patch_mean,
+            patches=self.patches or other.patches,
+            masks=self.masks or other.masks,
         )
 
 
@@ -30,14 +35,17 @@ CLASS_EMBEDDING = Wanted()
 
 @dataclass(frozen=True)
 class FeatureTable:
-    """One row per image that could be read, in the order of the source."""
+    """One row per image that could be read, in the order of the source.
+
+    Tensors of an extraction are mapped from a file: what is not looked at takes no memory.
+    """
 
     cls: Tensor  # [n, L, D] float32: class embeddings of the last L blocks, after the norm, last block last
     patch_mean: Tensor | None  # [n, D] float32: mean patch embedding of the last block; None = not asked for
     labels: Tensor | None  # [n] int64, index into class_names
     keys: tuple[str, ...]
     class_names: tuple[str, ...] | None = None
-    patches: Tensor | None = None  # [n, N, D] float32: patch embeddings of the last block, where asked for
+    patches: PatchTable | None = None  # patch embeddings of the last block, where asked for
     skipped: tuple[Skipped, ...] = ()
 
     def __len__(self) -> int:
@@ -54,9 +62,8 @@ class FeatureTable:
         return self.cls[:, -1]
 
     def num_not_finite(self) -> int:
-        """Images with a NaN or an infinity anywhere in their features."""
+        """Images with a NaN or an infinity in their class embeddings or mean patch."""
         finite = torch.isfinite(self.cls).flatten(1).all(1)
-        for other in (self.patch_mean, self.patches):
-            if other is not None:
-                finite &= torch.isfinite(other).flatten(1).all(1)
+        if self.patch_mean is not None:
+            finite &= torch.isfinite(self.patch_mean).all(1)
         return int((~finite).sum())

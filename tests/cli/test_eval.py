@@ -132,10 +132,14 @@ def test_classes_that_cannot_be_compared(
 
 def test_paths_are_taken_as_they_stand() -> None:
     request = read_request(["train=/data/{000..018}.tar", "val=a=b: c/#1", "out=1.json", "k=5"])
-    assert (request.train, request.val, request.out) == ("/data/{000..018}.tar", "a=b: c/#1", Path("1.json"))
+    assert request.locations == {"train": "/data/{000..018}.tar", "val": "a=b: c/#1"}
+    assert request.out == Path("1.json")
     assert request.overrides == {"k": 5}
-    assert read_request(["train=[a.tar, b.tar]", "val=007"]).train == ["a.tar", "b.tar"]
-    assert read_request(["train=x", "val=007"]).val == "007"
+    assert read_request(["train=[a.tar, b.tar]", "val=007"]).locations["train"] == ["a.tar", "b.tar"]
+    assert read_request(["train=x", "val=007"]).locations["val"] == "007"
+    assert read_request(["data=007"]).locations == {"val": "007"}
+    with pytest.raises(ConfigError, match="are the same"):
+        read_request(["data=x", "val=y"])
     with pytest.raises(ConfigError, match="key=value"):
         read_request(["train=x", "val=y", "k"])
 

@@ -9,7 +9,9 @@ import torch
 from torch import nn
 
 from franca.errors import CheckpointError, ConfigError
-from franca.features.backbone import fingerprint, num_blocks, open_backbone, preprocessing_of
+from franca.features.backbone import open_backbone
+from franca.features.model import FeatureModel
+from franca.models.fingerprint import fingerprint
 from franca.models.preprocessing import Preprocessing
 from franca.models.vision_transformer import VisionTransformer
 
@@ -40,15 +42,17 @@ def test_names_and_paths_go_to_the_hub(tmp_path: Path) -> None:
 
 def test_preprocessing_is_the_models_or_imagenets() -> None:
     model = nn.Linear(1, 1)
-    assert preprocessing_of(model) == Preprocessing()
+    assert FeatureModel(model).preprocessing == Preprocessing()
     stated = Preprocessing(40, (0.5,) * 3, (0.1,) * 3)
     model.preprocessing = stated  # type: ignore[assignment]
-    assert preprocessing_of(model) is stated
+    assert FeatureModel(model).preprocessing is stated
 
 
 def test_num_blocks() -> None:
-    assert num_blocks(nn.Linear(1, 1)) == 1
-    assert num_blocks(VisionTransformer(width=8, depth=3, num_heads=1, patch_size_px=4, image_size_px=8)) == 3
+    assert FeatureModel(nn.Linear(1, 1)).num_blocks == 1
+    assert (
+        FeatureModel(VisionTransformer(width=8, depth=3, num_heads=1, patch_size_px=4, image_size_px=8)).num_blocks == 3
+    )
 
 
 def test_the_fingerprint_is_of_the_weights() -> None:

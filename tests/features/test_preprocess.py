@@ -7,13 +7,13 @@ import pytest
 import torch
 from PIL import Image
 
-from franca.features.preprocess import normalise, resize_and_crop
+from franca.features.preprocess import bring_to, normalise
 
 
 @pytest.mark.parametrize(("height", "width"), [(100, 80), (61, 200), (40, 30)])
-def test_resize_and_crop_is_what_pil_does(height: int, width: int) -> None:
+def test_an_image_is_brought_to_its_size_as_what_pil_does(height: int, width: int) -> None:
     image = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (3, height, width), dtype=np.uint8))
-    ours = resize_and_crop(image, 56)
+    ours = bring_to(image, (56, 56))
 
     short = 64  # 56 * 256 / 224
     size = (short, short * height // width) if width < height else (short * width // height, short)
