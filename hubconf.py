@@ -30,9 +30,13 @@ dependencies = ["torch"]
 
 def _entry_point(name: str) -> _Callable[..., _Module]:
     def entry_point(
-        *, pretrained: bool = True, weights: str | _os.PathLike[str] | None = None, **kwargs: _Any
+        *,
+        pretrained: bool = True,
+        weights: str | _os.PathLike[str] | None = None,
+        rasa: str | _os.PathLike[str] | None = None,
+        **kwargs: _Any,
     ) -> _Module:
-        return _hub.load(name, pretrained=pretrained, weights=weights, **kwargs)
+        return _hub.load(name, pretrained=pretrained, weights=weights, rasa=rasa, **kwargs)
 
     entry_point.__name__ = entry_point.__qualname__ = name
     entry_point.__doc__ = f"""Load {name} in evaluation mode.
@@ -42,6 +46,7 @@ def _entry_point(name: str) -> _Callable[..., _Module]:
     Args:
         pretrained: False draws random weights.
         weights: one of the names above, a path or a URL; None takes the default.
+        rasa: file of a projector fitted on these weights: forward_features then also gives patch_token_rasa.
         kwargs: ``mean`` and ``std`` of the preprocessing; ``img_size``; arguments of the architecture to replace, such
             as ``num_registers=4``. torch.hub.load keeps ``verbose`` for itself: ``franca.load(…, verbose=False)`` is
             the call that is silent.

@@ -21,6 +21,7 @@ def load(
     weights: str | os.PathLike[str] | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    rasa: str | os.PathLike[str] | None = None,
     verbose: bool = True,
     **overrides: Any,
 ) -> VisionTransformer:
@@ -28,5 +29,12 @@ def load(
     from franca.models import hub
 
     return hub.load(
-        name_or_path, pretrained=pretrained, weights=weights, mean=mean, std=std, verbose=verbose, **overrides
+        name_or_path,
+        pretrained=pretrained,
+        weights=weights,
+        mean=mean,
+        std=std,
+        rasa=rasa,
+        verbose=verbose,
+        **overrides,
     )

@@ -56,6 +56,16 @@ state = {f"backbone.{names[name]}": tensor for name, tensor in model.state_dict(
 torch.save({"teacher": state | {"dino_head.mlp.weight": torch.ones(2)}}, "released.pth")
 theirs = torch.hub.load(folder, "franca_vitb14", source="local", weights="released.pth", **small)
 assert torch.equal(model(images), theirs(images))
+
+from franca.models.fingerprint import fingerprint
+from franca.models.projector import Projector
+from franca.models.projector_file import ProjectorFile
+projector = Projector.removing(torch.ones(1, 16))
+ProjectorFile(projector, fingerprint(model)).write("rasa.safetensors")
+files = dict(weights="a.safetensors", rasa="rasa.safetensors")
+apart = torch.hub.load(folder, "franca_vitb14", source="local", **files, **small)
+found = apart.forward_features(images)
+assert torch.equal(found["patch_token_rasa"], projector(found["x_norm_patchtokens"]))
 """
 
 CHECK = """

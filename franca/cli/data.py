@@ -31,6 +31,7 @@ from franca.data.check import check_source
 from franca.data.collate import PretrainingData
 from franca.data.index_all import IndexedShard, index_all
 from franca.data.pack import Recoding, pack
+from franca.data.passed_over import in_words, total
 from franca.data.preview import contact_sheet
 from franca.data.sample import Source
 from franca.data.shards import shard_list
@@ -47,7 +48,7 @@ franca data pack SRC OUT_FOLDER [key=value …]   write tar shards: shuffled, ch
 franca data preview SRC OUT.png [key=value …]   draw the crops and masks that the model sees
 
 SRC is what data.train takes: a folder, tars (path, glob, {a..b} brace, list, @file), an address, module:callable or
-synthetic.
+synthetic. Folders that are missing in OUT_FOLDER, OUT.png or out= are made.
 
 check    sample=N looks at N images only; out=FILE.json keeps what was found; workers=N
          The exit code is 1 where an image cannot be used, a tar is damaged, or a key comes twice in a tar.
@@ -188,6 +189,8 @@ def _show_indexes(found: Sequence[IndexedShard], seconds: float) -> None:
     _show("shards", f"{len(found):,}, {sum(shard.num_bytes for shard in found):,} bytes")
     _show("samples", f"{sum(shard.num_samples for shard in found):,}")
     _show("indexes", f"{num_made:,} made, {sum(shard.was_kept for shard in found):,} were up to date, {seconds:.1f} s")
+    if passed_over := total(shard.passed_over for shard in found):
+        _show("other files", f"passed over: {in_words(passed_over)}")
     for folder in sorted({shard.index.parent for shard in found if shard.index is not None}):
         _show("lie in", str(folder))
     for shard in found:

@@ -30,7 +30,10 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "pretrain": Command("franca.cli.pretrain", "train a backbone on images without labels"),
-    "eval": Command("franca.cli.eval", "judge a backbone: k-NN, linear probe"),
+    "eval": Command("franca.cli.eval", "judge a backbone: classification, dense tasks, health"),
+    "extract": Command("franca.cli.extract", "write the features of images to a file"),
+    "rasa": Command("franca.cli.rasa", "take position out of patch features"),
+    "viz": Command("franca.cli.viz", "draw what a model sees: patch colours, attention, neighbours"),
     "data": Command("franca.cli.data", "check, index, pack and preview images"),
     "demo": Command("franca.cli.demo", "pretrain, evaluate and report on drawn images, in minutes"),
     "models": Command("franca.cli.models", "list the backbones that have a name, and their released weights"),

@@ -15,7 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from franca.data.decode import decode
 from franca.data.findings import MAX_EXAMPLES, BadSamples, Findings, Repeats
-from franca.data.index_all import damaged_shards
+from franca.data.index_all import look_over_shards
+from franca.data.passed_over import PassedOver
 from franca.data.permutation import Permutation
 from franca.data.randomness import Ints, derive_key
 from franca.data.sample import BadSample, EncodedSource, Source
@@ -46,8 +47,8 @@ def check_source(
     for look in sweep(partial(look_at, source), chosen, workers=workers, progress=progress):
         tally.add(look)
     seconds = time.perf_counter() - started
-    damaged = damaged_shards(source, np.unique(_shards_of(source, chosen)), workers=workers)
-    return tally.findings(workers, seconds, damaged)
+    damaged, passed_over = look_over_shards(source, np.unique(_shards_of(source, chosen)), workers=workers)
+    return tally.findings(workers, seconds, damaged, passed_over)
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ class _Tally:
         if look.label is not None:
             self._classes[look.label] += 1
 
-    def findings(self, workers: int, seconds: float, damaged: Sequence[str]) -> Findings:
+    def findings(self, workers: int, seconds: float, damaged: Sequence[str], passed_over: PassedOver) -> Findings:
         names = self._source.class_names
         return Findings(
             location=self._source.location,
@@ -149,6 +150,7 @@ class _Tally:
             images_per_class={name: self._classes[label] for label, name in enumerate(names)} if names else None,
             bad=self._bad.by_reason(),
             damaged_shards=damaged,
+            passed_over=passed_over,
             duplicates=self._repeats(self._contents, np.flatnonzero(self._contents.any(axis=1))),
             duplicate_keys=self._repeats(self._keys, np.arange(self._num_read)),
             workers=workers,

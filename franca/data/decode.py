@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import math
+import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +18,19 @@ from torch import Tensor
 
 from franca.data.sample import BadSample
 
-EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+_FORMATS = {
+    ".bmp": "BMP",
+    ".gif": "GIF",
+    ".jpeg": "JPEG",
+    ".jpg": "JPEG",
+    ".png": "PNG",
+    ".ppm": "PPM",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".webp": "WEBP",
+}
+EXTENSIONS = tuple(_FORMATS)
+FORMATS = tuple(dict.fromkeys(_FORMATS.values()))  # any of these under any of the endings, and nothing else
 
 EMPTY = "empty"
 NOT_AN_IMAGE = "not_an_image"
@@ -25,8 +40,10 @@ TOO_LARGE = "too_large"
 UNREADABLE = "unreadable"  # the bytes could not be had at all
 REASONS = (EMPTY, NOT_AN_IMAGE, TRUNCATED, DAMAGED, TOO_LARGE, UNREADABLE)
 
-MAX_PIXELS = 1 << 27  # 134 million: more is a decompression bomb, or no picture for a crop
+MAX_PIXELS = 1 << 26  # 67 million: a file of a few kilobytes may hold so many, and each takes up to 18 bytes on the way
+MAX_PIXELS_OF_JPEG = 1 << 27  # 134 million: cameras make them, and most crops need far fewer
 _MAX_BYTES = 1 << 29
+_ROWS = 256  # of deep grey that become 8 bits at a time
 REDUCTIONS = (2, 4, 8)  # how many times smaller a JPEG can be decoded
 
 _ORIENTATION = 0x0112  # EXIF tag
@@ -90,21 +107,30 @@ def decode_reduced(data: bytes, key: str, reduction: Callable[[int, int], int]) 
     if not data:
         raise BadSample(key, EMPTY)
     try:
-        with Image.open(io.BytesIO(_unpacked(data, key))) as image:
-            if image.width * image.height > MAX_PIXELS:
+        with _silence(), Image.open(io.BytesIO(_unpacked(data, key)), formats=FORMATS) as image:
+            jpeg = image if isinstance(image, JpegImageFile) else None
+            if image.width * image.height > (MAX_PIXELS_OF_JPEG if jpeg else MAX_PIXELS):
                 raise BadSample(key, TOO_LARGE)
-            full_size = _reduce(image, reduction) if isinstance(image, JpegImageFile) else None
+            full_size = _reduce(jpeg, reduction) if jpeg else None
             image.load()  # before EXIF is read: that loads as well, and would hide damaged pixels
             pixels = np.array(_rgb(_upright(image)))  # [h, w, 3]
     except (BadSample, MemoryError):
         raise
     except UnidentifiedImageError as error:
         raise BadSample(key, NOT_AN_IMAGE) from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    except Image.DecompressionBombError as error:
         raise BadSample(key, TOO_LARGE) from error
     except Exception as error:  # damaged bytes raise almost anything, in a different way in every format
         raise BadSample(key, TRUNCATED if "truncated" in str(error).lower() else DAMAGED) from error
     return Picture(torch.from_numpy(pixels).permute(2, 0, 1), *(full_size or pixels.shape[:2]))  # [3, h, w]
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keep to itself what Pillow remarks on odd files: what matters of it becomes the reason of a bad sample."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _reduce(image: JpegImageFile, reduction: Callable[[int, int], int]) -> tuple[int, int]:
@@ -145,9 +171,7 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
         image = _to_8_bit(image)
     if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
     return image if image.mode == "RGB" else image.convert("RGB")  # converting RGB to RGB would copy it
 
 
@@ -157,10 +181,15 @@ def _to_8_bit(image: Image.Image) -> Image.Image:
     Raises:
         ValueError: a pixel is infinite or not a number.
     """
-    values = np.asarray(image).astype(np.float64)  # [H, W]
-    low, high = values.min(), values.max()
-    if not np.isfinite(high - low):
+    values = np.asarray(image)  # [H, W]
+    low, high = float(values.min()), float(values.max())
+    if not math.isfinite(high - low):
         raise ValueError("pixels that are not finite")
     if image.mode != "F" and low >= 0 and high < 1 << 16:
-        low, high = 0, (1 << 16) - 1
-    return Image.fromarray(np.rint((values - low) * (255.0 / max(high - low, 1e-12))).astype(np.uint8))
+        low, high = 0.0, float((1 << 16) - 1)
+    scale = 255.0 / max(high - low, 1e-12)
+    small = np.empty(values.shape, np.uint8)
+    for top in range(0, len(values), _ROWS):
+        rows = slice(top, top + _ROWS)
+        small[rows] = np.rint((values[rows].astype(np.float64) - low) * scale)
+    return Image.fromarray(small)

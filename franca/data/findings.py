@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from franca.data.passed_over import PassedOver, in_words
+
 MAX_EXAMPLES = 5
 
 
@@ -64,6 +66,7 @@ class Findings:
     images_per_class: Mapping[str, int] | None
     bad: Mapping[str, Bad]  # by reason, the most frequent first
     damaged_shards: Sequence[str]  # path and what is wrong
+    passed_over: PassedOver  # files that no sample uses, by kind
     duplicates: Repeats  # by content
     duplicate_keys: Repeats  # within a shard
     workers: int
@@ -77,7 +80,7 @@ class Findings:
 
     @property
     def is_clean(self) -> bool:
-        """Whether nothing is wrong. Equal images are not wrong: they only come more often than others."""
+        """Whether nothing is wrong; equal images, which only come more often, and other files are not wrong."""
         return not (self.num_bad or self.damaged_shards or self.duplicate_keys.count)
 
     @property
@@ -108,6 +111,7 @@ class Findings:
         )
         yield "equal images", _repeats(self.duplicates)
         yield "equal keys", _repeats(self.duplicate_keys)
+        yield "other files", f"passed over: {in_words(self.passed_over)}" if self.passed_over else "none"
         yield "bad", f"{self.num_bad:,} ({self.num_bad / max(self.num_read, 1):.2%})" if self.bad else "none"
         for reason, bad in self.bad.items():
             yield "", f"{bad.count:,} {reason}: {bad}"

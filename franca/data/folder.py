@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,12 +13,13 @@ from numpy.typing import NDArray
 
 from franca.data.decode import EXTENSIONS, UNREADABLE, decode
 from franca.data.packed import PackedStrings
+from franca.data.passed_over import kind_of, total
 from franca.data.sample import BadSample, Encoded, Sample
 from franca.errors import DataError
 
 
 class FolderSource:
-    """Every image below a folder, in sorted order.
+    """Every image below a folder, in sorted order; ``passed_over`` counts the other files.
 
     Args:
         root: The folder.
@@ -38,6 +40,7 @@ class FolderSource:
                 f"found {len(files):,} other files. Point to the folder that holds the images."
             )
         self.location = str(root)
+        self.passed_over = total([Counter(kind_of(file) for file in files if not file.lower().endswith(EXTENSIONS))])
         self.group_sizes = (len(images),)
         self.class_names: tuple[str, ...] | None = None
         self._labels: NDArray[np.int64] | None = None

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from franca.data.cache_folder import write_atomically
 
-MAGIC = b"FRNCIDX1"
+MAGIC = b"FRNCIDX2"
 _ALIGNMENT = 64
 _START = 16  # bytes before the header
 _LARGEST_HEADER = 1 << 20

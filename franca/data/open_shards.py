@@ -15,10 +15,12 @@ from franca.data.openers import FetchError, is_remote
 from franca.data.packed import PackedStrings
 from franca.data.shard_cache import ShardCache
 from franca.data.shards import Shard
-from franca.data.tar_index import ShardIndex, Span, index_shard
+from franca.data.tar_index import ShardIndex, Span, index_shard, stamp_in
 from franca.errors import DataError
 
 MAX_OPEN = 256  # lanes take turns, so that one batch reads from a shard or two of each of 64 lanes
+
+REPLACED = "replaced"  # by another file, between finding a sample in it and reading the sample
 
 Result = TypeVar("Result")
 
@@ -90,16 +92,26 @@ class OpenShards:
             DataError: Too many files are open.
             OSError: It cannot be read.
         """
-        if file := self.opened(shard).file:
-            return _read(file, span)
-        address = self._names[shard]
-        for _ in range(2):  # another process may drop the copy just before it is opened
+        opened, address = self.opened(shard), self._names[shard]
+        if opened.file:
+            return _read(opened.file, span)
+        for _ in range(3):  # another process may drop the copy just before it is opened
             try:
                 with self._retrying(lambda: _fetched(self._cache, address).open("rb", buffering=0), address) as copy:
-                    return _read(copy, span)
+                    if stamp_in(os.fstat(copy.fileno())) == opened.index.stamp:
+                        return _read(copy, span)
             except FileNotFoundError:
                 continue
+            opened = self._opened_again(shard, opened.index)
         raise ShardError(UNREADABLE, f"{address}: its copy is dropped as soon as it is fetched")
+
+    def _opened_again(self, shard: int, before: ShardIndex) -> OpenShard:
+        """The shard with the index of its newest copy, which must say the same about its samples."""
+        self._open.pop(shard, None)
+        opened = self.opened(shard)
+        if not opened.index.has_same_samples(before):
+            raise ShardError(REPLACED, f"{self._names[shard]} was replaced while it was in use")
+        return opened
 
     def _opened_anew(self, shard: int) -> OpenShard:
         name = self._names[shard]

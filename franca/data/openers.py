@@ -7,6 +7,7 @@ import glob
 import os
 import re
 import select
+import shutil
 import signal
 import subprocess
 import time
@@ -14,14 +15,17 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from franca.data.open_files import TOO_MANY
+from franca.data.versions import Version
 from franca.errors import DataError
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 _CHUNK_BYTES = 1 << 20
+_PIPEFAIL = "if (set -o pipefail) 2>/dev/null; then set -o pipefail; fi\n"  # a small shell may not know it
 _LEAST_BYTES_PER_SECOND = 1024
 _FAULTS_OF_THIS_MACHINE = (errno.ENOSPC, errno.EDQUOT, *TOO_MANY)
 _TRANSIENT_STATUSES = frozenset((408, 425, 429))  # and all from 500 on
@@ -47,7 +51,12 @@ class Stream:
     """Bytes that come in: ``read`` gives the next ones, at most as many as asked for, and none at the end."""
 
     read: Callable[[int], bytes]
-    num_bytes: int | None  # in all, where that is known
+    version: Version = field(default_factory=Version)
+
+    @property
+    def num_bytes(self) -> int | None:
+        """Bytes in all, where that is known."""
+        return self.version.num_bytes
 
     def chunks(self, timeout_seconds: float) -> Iterator[bytes]:
         """All bytes in pieces.
@@ -103,6 +112,24 @@ def open_stream(address: str, timeout_seconds: float) -> AbstractContextManager[
     if not _fsspec_knows(scheme):
         return _as_fetch_errors(_open_with_webdataset, address, timeout_seconds)
     return _as_fetch_errors(_open_with_fsspec, address, timeout_seconds)
+
+
+def ask_version(address: str, timeout_seconds: float) -> Version:
+    """What tells whether the file at an address was replaced, without reading it; nothing where nobody can be asked.
+
+    Raises:
+        FetchError: It cannot be had.
+        OSError: Too many files are open.
+    """
+    scheme = scheme_of(address)
+    if scheme in ("http", "https"):
+        opener = partial(_open_http, method="HEAD")
+    elif scheme != "pipe" and _fsspec_knows(scheme):
+        opener = partial(_asked_of_store)
+    else:
+        return Version()
+    with _as_fetch_errors(opener, address, timeout_seconds) as stream:
+        return stream.version
 
 
 def require_opener(address: str) -> None:
@@ -191,24 +218,26 @@ def _as_fetch_errors(
 
 
 @contextmanager
-def _open_http(address: str, timeout_seconds: float) -> Iterator[Stream]:
-    request = urllib.request.Request(address, headers={"User-Agent": "franca", "Accept-Encoding": "identity"})
+def _open_http(address: str, timeout_seconds: float, method: str = "GET") -> Iterator[Stream]:
+    headers = {"User-Agent": "franca", "Accept-Encoding": "identity"}
+    request = urllib.request.Request(address, headers=headers, method=method)
     with urllib.request.urlopen(request, timeout=timeout_seconds) as response:
-        length = response.headers.get("Content-Length")
-        yield Stream(response.read1, int(length) if length and length.isdigit() else None)
+        yield Stream(response.read1, Version.of_headers(response.headers))
 
 
 @contextmanager
 def _open_command(address: str, timeout_seconds: float) -> Iterator[Stream]:
     """Output of a command, which is ended with all that it started when it says nothing for too long.
 
-    It must end well even where its output was not read to the end.
+    It must end well even where its output was not read to the end, and so must each part of a pipeline in it.
     """
     command = address.removeprefix("pipe:")
-    process = subprocess.Popen(command, shell=True, stdout=subprocess.PIPE, start_new_session=True)
+    process = subprocess.Popen(
+        [shutil.which("bash") or "/bin/sh", "-c", _PIPEFAIL + command], stdout=subprocess.PIPE, start_new_session=True
+    )
     assert process.stdout is not None
     try:
-        yield Stream(_reader(process.stdout, timeout_seconds), None)
+        yield Stream(_reader(process.stdout, timeout_seconds))
         process.stdout.close()
         status = process.wait(timeout_seconds)
     except BaseException as error:
@@ -245,10 +274,10 @@ def _open_with_webdataset(address: str, timeout_seconds: float) -> Iterator[Stre
     stream = gopen(address, "rb")
     if not isinstance(stream, Pipe):
         with stream:
-            yield Stream(stream.read, None)
+            yield Stream(stream.read)
         return
     try:
-        yield Stream(_reader(stream.stream, timeout_seconds), None)
+        yield Stream(_reader(stream.stream, timeout_seconds))
     except BaseException:
         stream.ignore_errors = True
         stream.proc.kill()
@@ -262,8 +291,24 @@ def _open_with_webdataset(address: str, timeout_seconds: float) -> Iterator[Stre
 
 @contextmanager
 def _open_with_fsspec(address: str, timeout_seconds: float) -> Iterator[Stream]:
+    system, path = _in_store(address)
+    version = Version()
+    with suppress(Exception):  # each store has errors of its own, and opening tells better what is wrong
+        version = Version.of_store(system.info(path))
+    with system.open(path, "rb") as file:
+        size = getattr(file, "size", None)
+        yield Stream(file.read, replace(version, num_bytes=size if isinstance(size, int) else None))
+
+
+@contextmanager
+def _asked_of_store(address: str, timeout_seconds: float) -> Iterator[Stream]:
+    """What a store says about a file, as a stream that gives nothing."""
+    system, path = _in_store(address)
+    yield Stream(lambda num_bytes: b"", Version.of_store(system.info(path)))
+
+
+def _in_store(address: str) -> tuple[Any, str]:
     import fsspec
 
-    with fsspec.open(address, "rb") as file:
-        size = getattr(file, "size", None)
-        yield Stream(file.read, size if isinstance(size, int) else None)
+    system, path = fsspec.core.url_to_fs(address)
+    return system, path

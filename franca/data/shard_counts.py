@@ -16,15 +16,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple
 
 from franca.data.cache_folder import cache_folder, write_atomically
 from franca.data.open_files import is_too_many, too_many_open_files
 from franca.data.openers import FetchError, scheme_of
+from franca.data.passed_over import PassedOver, total
 from franca.data.shard_cache import ShardCache
 from franca.data.shards import Shard
 from franca.data.sweep import sweep
-from franca.data.tar_index import cached_count, index_shard
+from franca.data.tar_index import cached_summary, index_shard
 from franca.data.waiting import waiting_line
 from franca.errors import DataError
 
@@ -35,11 +36,26 @@ _THREADS = 16
 _SERIAL = 8  # up to so many tars are read in this process
 _PROBES = 3
 
-Count: TypeAlias = tuple[int, str | None]  # samples, and what is wrong with the shard, if anything
+_NOTHING: PassedOver = {}
 
 
-def count_samples(shards: Sequence[Shard], location: str, cache: ShardCache) -> list[int]:
-    """Samples of each shard.
+class Count(NamedTuple):
+    """What is known of one shard."""
+
+    num_samples: int
+    problem: str | None = None  # with the shard
+    passed_over: PassedOver = _NOTHING
+
+
+class Counts(NamedTuple):
+    """What is known of all shards."""
+
+    num_samples: list[int]  # of each
+    passed_over: PassedOver  # in all that were looked into, now or earlier
+
+
+def count_samples(shards: Sequence[Shard], location: str, cache: ShardCache) -> Counts:
+    """Samples of each shard, and the files that no sample uses.
 
     A shard that cannot be read counts as one sample, which nobody will be able to read either, so that it is counted
     as bad wherever bad samples are counted.
@@ -56,24 +72,25 @@ def count_samples(shards: Sequence[Shard], location: str, cache: ShardCache) -> 
     elsewhere = [shard for shard in shards if isinstance(shard, str)]
     counts = dict[Shard, Count](_count_paths(here).items())
     counts.update(_count_addresses(elsewhere, cache).items())
-    problems = [f"{shard}: {counts[shard][1]}" for shard in shards if counts[shard][1]]
+    problems = [f"{shard}: {counts[shard].problem}" for shard in shards if counts[shard].problem]
     if problems and len(problems) == len(shards):
         raise DataError(f"None of the {len(shards):,} tars of {location} can be read. First: {problems[0]}")
     if problems:
         text = "%s of %s tars of %s cannot be read, and count as bad samples (first: %s)"
         _logger.warning(text, f"{len(problems):,}", f"{len(shards):,}", location, problems[0])
-    return [counts[shard][0] for shard in shards]
+    passed_over = total(count.passed_over for count in counts.values() if count.passed_over)
+    return Counts([counts[shard].num_samples for shard in shards], passed_over)
 
 
 def _count_paths(paths: Sequence[Path]) -> dict[Path, Count]:
     folders = {folder: _Folder(folder) for folder in {path.parent for path in paths}}
     with ThreadPoolExecutor(_THREADS) as threads:  # these wait for the disk, not for the processor
         known = dict(zip(paths, threads.map(lambda path: _known(path, folders[path.parent]), paths), strict=True))
-    unknown = [path for path, number in known.items() if number is None]
+    unknown = [path for path, count in known.items() if count is None]
     workers = 0 if len(unknown) <= _SERIAL else min(_THREADS, os.cpu_count() or 1)
     with waiting_line(f"counting the samples of {len(unknown):,} tars, once", len(unknown)) as progress:
         found = list(sweep(_scanned, unknown, workers=workers, chunk=4, progress=progress))
-    counts = {path: (number, None) for path, number in known.items() if number is not None}
+    counts = {path: count for path, count in known.items() if count is not None}
     return counts | dict(zip(unknown, found, strict=True))
 
 
@@ -88,28 +105,30 @@ class _Folder:
         self.sizes = _sizes(_read_json(path / SIZES)) if SIZES in self.names else {}
 
 
-def _known(path: Path, folder: _Folder) -> int | None:
+def _known(path: Path, folder: _Folder) -> Count | None:
     """What is known without reading the tar; None where nothing is, or where there is no tar."""
     if path.name not in folder.names:
         return None
     stats = path.stem + STATS_SUFFIX
     if stats in folder.names and (number := _successes(_read_json(path.with_name(stats)))) is not None:
-        return number
+        return Count(number)
     if path.name in folder.sizes:
-        return folder.sizes[path.name]
+        return Count(folder.sizes[path.name])
     try:
-        return cached_count(path)
+        summary = cached_summary(path)
     except DataError:
         return None
+    return summary and Count(summary.num_samples, None, summary.passed_over)
 
 
 def _scanned(path: Path) -> Count:
     try:
-        return index_shard(path).num_samples, None
+        index = index_shard(path)
     except DataError as error:
         if is_too_many(error):
             raise too_many_open_files(str(path)) from error
-        return 1, str(error)
+        return Count(1, str(error))
+    return Count(index.num_samples, None, index.passed_over)
 
 
 def _count_addresses(addresses: Sequence[str], cache: ShardCache) -> dict[str, Count]:
@@ -117,7 +136,7 @@ def _count_addresses(addresses: Sequence[str], cache: ShardCache) -> dict[str, C
     if not addresses:
         return {}
     kept = _kept_counts(addresses)
-    known = _sizes(_read_json(kept)) or _stated_counts(addresses, cache)
+    known = _still_true(kept, cache) or _stated_counts(addresses, cache)
     unknown = [address for address in addresses if address not in known]
     found: list[Count] = []
     with (
@@ -128,16 +147,24 @@ def _count_addresses(addresses: Sequence[str], cache: ShardCache) -> dict[str, C
             found.append(count)
             if progress:
                 progress(len(found), len(unknown))
-    counts = {address: (number, None) for address, number in known.items()} | dict(zip(unknown, found, strict=True))
-    if not any(problem for _, problem in counts.values()):
+    counts = {address: Count(number) for address, number in known.items()} | dict(zip(unknown, found, strict=True))
+    if not any(count.problem for count in counts.values()):
+        numbers = {address: count.num_samples for address, count in counts.items()}
         with suppress(OSError):
-            write_atomically(kept, [json.dumps({address: number for address, (number, _) in counts.items()}).encode()])
+            write_atomically(kept, [json.dumps(numbers).encode()])
     return counts
 
 
 def _kept_counts(addresses: Sequence[str]) -> Path:
     name = hashlib.sha256("\n".join(addresses).encode()).hexdigest()[:32]
     return cache_folder() / "counts" / f"{name}.json"
+
+
+def _still_true(kept: Path, cache: ShardCache) -> dict[str, int]:
+    """The counts in a file, without those of shards that were replaced since."""
+    counts = _sizes(_read_json(kept))
+    written = kept.stat().st_mtime if counts else 0.0
+    return {address: number for address, number in counts.items() if not cache.was_replaced(address, written)}
 
 
 def _stated_counts(addresses: Sequence[str], cache: ShardCache) -> dict[str, int]:
@@ -164,11 +191,12 @@ def _stats_of(address: str) -> str:
 
 def _fetched(cache: ShardCache, address: str) -> Count:
     try:
-        return index_shard(cache.local(address)).num_samples, None
+        index = index_shard(cache.local(address))
     except (DataError, FetchError, OSError) as error:
         if is_too_many(error):
             raise too_many_open_files(address) from error
-        return 1, str(error)
+        return Count(1, str(error))
+    return Count(index.num_samples, None, index.passed_over)
 
 
 def _read_json(path: Path) -> Any:

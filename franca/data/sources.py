@@ -14,8 +14,10 @@ from franca.data.decode import EXTENSIONS
 from franca.data.folder import FolderSource, files_below
 from franca.data.mixture import MixtureSource, mix
 from franca.data.openers import is_remote, require_opener, scheme_of
+from franca.data.passed_over import in_words
 from franca.data.record import Record
 from franca.data.sample import BadSample, Sample, Source
+from franca.data.segmentation.layouts import is_split, open_split
 from franca.data.shard_cache import GIB, RemoteSettings
 from franca.data.shards import shard_list
 from franca.data.synthetic import SyntheticSource
@@ -27,7 +29,13 @@ __all__ = ["KINDS", "BadSample", "Sample", "Source", "describe", "open_source", 
 Location = str | Sequence[str]
 Split = Literal["train", "val"]
 
-KINDS = {"folder": "folder", "tar": "tar shards", "synthetic": "drawn images", "custom": "your own source"}
+KINDS = {
+    "folder": "folder",
+    "tar": "tar shards",
+    "synthetic": "drawn images",
+    "custom": "your own source",
+    "segmentation": "images with masks",
+}
 _NUM_TRIED = 16
 
 
@@ -82,18 +90,20 @@ def open_source(
     synthetic: SyntheticConfig | None = None,
     labels: bool = False,
     extras: Collection[str] = (),
+    masks: str | None = None,
     remote: RemoteSettings | None = None,
 ) -> Source:
     """Opens a source of images.
 
     Args:
-        location: A folder, tars (path, folder, glob, braces, address, ``@file``, list of these), ``synthetic``, or
-            ``module:callable``.
-        kind: ``folder``, ``tar``, ``synthetic`` or ``custom``; ``auto`` recognises it.
+        location: A folder, tars (path, folder, glob, braces, address, ``@file``, list of these), ``synthetic``,
+            ``module:callable``, or ``DIR:split`` for a folder with masks.
+        kind: ``folder``, ``tar``, ``synthetic``, ``custom`` or ``segmentation``; ``auto`` recognises it.
         split: Which drawn images; files know no splits.
         synthetic: What to draw; None takes the defaults.
         labels: Whether every sample must have a label.
         extras: What rides along with the images of tars, of ``caption`` and ``json``.
+        masks: Which masks of ``DIR:split``, where it has several; see `franca.data.segmentation.layouts.open_split`.
         remote: How shards that lie elsewhere are fetched and kept.
 
     Raises:
@@ -114,6 +124,8 @@ def open_source(
         source = FolderSource(_one_folder(location), labels=labels)
     elif kind == "custom":
         source = open_custom(_text(location))
+    elif kind == "segmentation":
+        source = open_split(_text(location), masks=masks)
     else:
         shards = shard_list(location)
         for opener in {scheme_of(shard): shard for shard in shards if isinstance(shard, str)}.values():
@@ -123,7 +135,7 @@ def open_source(
     return source
 
 
-_EXPECTED = "a folder, tars (path, glob, braces, list, @file, address), module:callable, or synthetic"
+_EXPECTED = "a folder, tars (path, glob, braces, list, @file, address), DIR:split, module:callable, or synthetic"
 
 
 def describe(source: Source) -> str:
@@ -136,8 +148,11 @@ def describe(source: Source) -> str:
         words[0] += f" ({', '.join(source.layout)})" if source.layout else ""
         words.append(_count(len(source.group_sizes), "file"))
     words.append(_count(len(source), "image"))
-    if source.class_names is not None:
-        words.append(_count(len(source.class_names), "class", "classes"))
+    names = source.class_names or getattr(source, "mask_names", None)
+    if names is not None:
+        words.append(_count(len(names), "class", "classes"))
+    if passed_over := getattr(source, "passed_over", None):
+        words.append(f"other files passed over: {in_words(passed_over)}")
     return ", ".join(words)
 
 
@@ -150,6 +165,8 @@ def _recognise(location: Location) -> str:
         return "tar"
     if is_remote(text) or text.startswith("@"):
         return "tar"
+    if is_split(text):
+        return "segmentation"
     root = Path(os.path.expanduser(text))
     if root.is_dir():
         return _holds(root)

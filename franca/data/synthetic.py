@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+import franca
 from franca.config.schema import SyntheticConfig
 from franca.data.sample import Sample
 from franca.data.shapes import SHAPES, Field
@@ -36,6 +37,7 @@ class SyntheticSource:
     kind = "synthetic"
     location = "synthetic"
     class_names = CLASS_NAMES
+    mask_names = ("background", *CLASS_NAMES)
 
     def __init__(self, config: SyntheticConfig, split: Split) -> None:
         self.config = config
@@ -45,6 +47,10 @@ class SyntheticSource:
 
     def __len__(self) -> int:
         return self.num_images
+
+    def content(self) -> str:
+        """Text that names these very images."""
+        return f"{self.config} {self.split} {franca.__version__}"
 
     def read(self, index: int) -> Sample:
         """Draws image ``index``; its mask is 0 on the background and label + 1 on the shapes."""

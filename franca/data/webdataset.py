@@ -16,6 +16,7 @@ from franca.data.decode import EXTENSIONS, TRUNCATED, UNREADABLE, decode
 from franca.data.folder import stamp_of
 from franca.data.open_shards import OpenShard, OpenShards, ShardError
 from franca.data.openers import is_remote
+from franca.data.passed_over import in_words
 from franca.data.sample import BadSample, Encoded, Sample
 from franca.data.shard_cache import RemoteSettings, ShardCache
 from franca.data.shard_counts import STATS_SUFFIX, count_samples
@@ -36,6 +37,8 @@ class TarSource:
 
     Counts are found at the start, offsets when a shard is first opened. A label is what the sample's ``.cls`` member
     says; where no sample has one, each tar is a class, as in ImageNet-21K's release of one tar per synset.
+
+    ``passed_over`` counts the files that no sample uses, in the shards that were looked into to count them.
 
     Args:
         shards: The tars: paths, and addresses of what lies elsewhere.
@@ -63,7 +66,10 @@ class TarSource:
     ) -> None:
         cache = ShardCache(remote or RemoteSettings())
         cache.forget_failures()
-        found = count_samples(shards, location, cache) if counts is None else counts
+        if counts is None:
+            found, self.passed_over = count_samples(shards, location, cache)
+        else:
+            found, self.passed_over = list(counts), {}
         # A shard without samples has no place in the order.
         shards, sizes = [s for s, n in zip(shards, found, strict=True) if n], [n for n in found if n]
         if not shards:
@@ -79,6 +85,7 @@ class TarSource:
         self._ends = np.cumsum(sizes)
         self._extras = tuple(part for part in EXTRAS if part in extras)
         self._warned = set[int]()
+        self._told = bool(self.passed_over)  # `sources.describe` says so at the start
         if labels:
             self.class_names, self._labels = tar_labels(self._shards, self.group_sizes, location)
 
@@ -150,8 +157,12 @@ class TarSource:
         return shard, number, opened
 
     def _compare(self, shard: int, opened: OpenShard) -> None:
-        """Say so, once in each process, when a shard is not as it was counted."""
+        """Say so, once in each process, when a shard is not as it was counted, or holds what nobody uses."""
         stated, index = self.group_sizes[shard], opened.index
+        if index.passed_over and not self._told:
+            self._told = True
+            text = "%s holds files that no sample uses: %s; other shards may, too"
+            _logger.warning(text, self._shards.name(shard), in_words(index.passed_over))
         if (stated == len(index) and not index.damage) or shard in self._warned:
             return
         self._warned.add(shard)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from franca.config.schema import option
+from franca.distributed.together import gather, share_of
 from franca.errors import DataError
 from franca.evaluation.labels import Labels, common_labels
-from franca.evaluation.metrics import hits, prefix_widths, top_counts
+from franca.evaluation.metrics import hits, top_counts
+from franca.evaluation.neighbours import Bank, Blocks, Columns
+from franca.evaluation.prefixes import views
 from franca.evaluation.report import Result
 from franca.features.table import CLASS_EMBEDDING, FeatureTable, Wanted
 
-MAX_SIMILARITIES = 1 << 26  # held at once: 256 MiB in fp32
+MEMORY_MIB = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +32,11 @@ class KnnSettings:
     """Further numbers of neighbours, reported as ``top1_k10`` and so on."""
     temperature: float = option(0.07, low=1e-4)
     """A neighbour votes with the weight exp(cosine similarity / temperature)."""
+    memory_mib: int = option(MEMORY_MIB, low=1)
+    """Memory of the search on each rank, beside the features; less is slower and gives the same numbers."""
     prefixes: bool = False
-    """Also report every Matryoshka prefix (d, d/2, ... d/16 dimensions), as ``top1_d24``."""
+    """Also report every Matryoshka prefix (d, d/2, ... d/64 dimensions), as ``top1_d24``, and PCA to as many
+    dimensions, as ``top1_d24_pca``."""
 
 
 def wanted(settings: KnnSettings) -> Wanted:
@@ -38,60 +44,83 @@ def wanted(settings: KnnSettings) -> Wanted:
     return CLASS_EMBEDDING
 
 
+def check_before(settings: KnnSettings, num_train: int) -> None:
+    """Raises a DataError where k is more than the images of train=; to be asked before features are computed."""
+    if settings.k > num_train:
+        raise DataError(f"k={settings.k} neighbours are asked for, train= has {num_train} images; lower k")
+
+
 def run(train: FeatureTable, val: FeatureTable, settings: KnnSettings, device: torch.device | str = "cpu") -> Result:
     """Accuracy on ``val`` when each image takes the class that its nearest neighbours in ``train`` vote for.
+
+    Every rank looks up its share of ``val``; all return the same.
 
     Raises:
         DataError: ``train`` has fewer images than the headline's k, or the tables do not go together.
     """
     labels = common_labels(train, val)
-    if settings.k > len(train):
-        raise DataError(f"k={settings.k} neighbours are asked for, train= has {len(train)} images; lower k")
+    check_before(settings, len(train))
     smaller = [k for k in settings.other_k if k <= len(train) and k != settings.k]
-    memory, queries = train.embedding.to(device), val.embedding.to(device)  # [n, D], [m, D]
-    found = accuracies(memory, queries, labels, [settings.k, *smaller], settings.temperature)
 
+    def search(all_k: Sequence[int], columns: Columns | None = None) -> dict[tuple[int, int], float]:
+        return accuracies(
+            train.embedding,
+            val.embedding,
+            labels,
+            all_k,
+            settings.temperature,
+            memory_mib=settings.memory_mib,
+            columns=columns,
+            device=device,
+        )
+
+    found = search([settings.k, *smaller])
     metrics = {f"top{at}": found[settings.k, at] for at in top_counts(labels.num_classes)}
     metrics |= {f"top1_k{k}": found[k, 1] for k in smaller}
-    if settings.prefixes:
-        metrics[f"top1_d{train.width}"] = metrics["top1"]
-        for width in prefix_widths(train.width)[1:]:
-            narrow = accuracies(memory[:, :width], queries[:, :width], labels, [settings.k], settings.temperature)
-            metrics[f"top1_d{width}"] = narrow[settings.k, 1]
+    for view in views(train.embedding, device) if settings.prefixes else []:
+        whole = view.pca is None and view.width == train.width
+        metrics[view.metric("top1")] = metrics["top1"] if whole else search([settings.k], view)[settings.k, 1]
     left_out = [k for k in settings.other_k if k > len(train)]
     notes = (f"k = {', '.join(map(str, left_out))} left out: train= has {len(train)} images",) if left_out else ()
     return Result("knn", metrics, asdict(settings), notes)
 
 
 def accuracies(
-    train: Tensor, val: Tensor, labels: Labels, all_k: Sequence[int], temperature: float
+    train: Tensor,
+    val: Tensor,
+    labels: Labels,
+    all_k: Sequence[int],
+    temperature: float,
+    *,
+    memory_mib: int = MEMORY_MIB,
+    columns: Columns | None = None,
+    device: torch.device | str = "cpu",
 ) -> dict[tuple[int, int], float]:
-    """Top-n accuracy for every (k, n).
+    """Top-n accuracy for every (k, n), the same on every rank.
 
     Args:
-        train: [n, D], the memory that neighbours are looked for in.
+        train: [n, D], the memory that neighbours are looked for in; any dtype, anywhere.
         val: [m, D].
         all_k: Numbers of neighbours, each at most n.
         temperature: Of the votes, above 0.
+        memory_mib: Beside these tensors, on each rank.
+        columns: Which columns are compared; all unless told.
     """
     counts = top_counts(labels.num_classes)
-    right = {(k, at): 0 for k in all_k for at in counts}
-    train_labels = labels.train.to(train.device)
-    memory = normalize(train)  # [n, D]
-    centre = memory.mean(0)
-    memory -= centre
-    # Cosine similarity up to a number per query, which changes no vote: for unit vectors it is 1 - |a - b|^2 / 2, and
-    # distances may be taken from any centre. Near it, embeddings that are almost parallel still differ in fp32.
-    offset = memory.square().sum(1) / -2  # [n]
-    for rows in _chunks(len(val), len(train)):
-        similarities = torch.addmm(offset, normalize(val[rows]) - centre, memory.T)  # [B, n]
-        similarity, neighbours = similarities.topk(max(all_k), dim=1)  # [B, k] twice, best first
-        neighbour_labels, val_labels = train_labels[neighbours], labels.val[rows].to(train.device)
-        for k in all_k:
-            votes = vote(similarity[:, :k], neighbour_labels[:, :k], labels.num_classes, temperature)
-            for at in counts:
-                right[k, at] += hits(votes, val_labels, at=at)
-    return {key: count / len(val) for key, count in right.items()}
+    blocks = Blocks.within(memory_mib, num_bank=len(train), num_queries=len(val), width=train.shape[1], k=max(all_k))
+    bank = Bank(train, blocks, columns=columns, device=device)
+
+    found: Counter[tuple[int, int]] = Counter()
+    for rows in torch.tensor(share_of(range(len(val)))).split(blocks.num_queries):
+        similarity, neighbours = bank.nearest(val[rows], max(all_k))  # [B, k] twice
+        neighbour_labels = labels.train[neighbours.cpu()].to(similarity.device)
+        for some in torch.arange(len(rows)).split(_voters(blocks, labels.num_classes)):
+            truth = labels.val[rows[some]].to(similarity.device)
+            for k in all_k:
+                votes = vote(similarity[some, :k], neighbour_labels[some, :k], labels.num_classes, temperature)
+                found.update({(k, at): hits(votes, truth, at=at) for at in counts})
+    right = sum(gather(found), Counter())
+    return {(k, at): right[k, at] / len(val) for k in all_k for at in counts}
 
 
 def vote(similarity: Tensor, neighbour_labels: Tensor, num_classes: int, temperature: float) -> Tensor:
@@ -110,8 +139,6 @@ def vote(similarity: Tensor, neighbour_labels: Tensor, num_classes: int, tempera
     return votes.masked_fill_(votes == 0, -torch.inf)
 
 
-def _chunks(num_rows: int, num_columns: int) -> Iterator[slice]:
-    """Rows to take at a time, so that a block of rows x columns stays within bounds."""
-    size = max(1, MAX_SIMILARITIES // num_columns)
-    for start in range(0, num_rows, size):
-        yield slice(start, start + size)
+def _voters(blocks: Blocks, num_classes: int) -> int:
+    """Images whose votes take, with what makes them, no more than a block of similarities took."""
+    return max(1, blocks.num_queries * blocks.num_bank_rows // (4 * num_classes))

@@ -57,16 +57,21 @@ def _labels(role: str, table: FeatureTable) -> tuple[Tensor, tuple[str, ...]]:
     return table.labels, table.class_names
 
 
+def check_finite(where: str, table: FeatureTable) -> None:
+    """Raises a DataError where features of ``where`` are NaN or infinite."""
+    broken = table.num_not_finite()
+    if broken:
+        raise DataError(
+            f"{broken} of {len(table)} images of {where} have features that are NaN or infinite: "
+            "the model is broken, or its numbers outgrow the precision (try precision=fp32)"
+        )
+
+
 def _check_features(train: FeatureTable, val: FeatureTable) -> None:
     if train.width != val.width:
         raise DataError(f"features of train= have {train.width} dimensions, those of val= {val.width}: two models?")
-    for role, table in (("train", train), ("val", val)):
-        broken = table.num_not_finite()
-        if broken:
-            raise DataError(
-                f"{broken} of {len(table)} images of {role}= have features that are NaN or infinite: "
-                "the model is broken, or its numbers outgrow the precision (try precision=fp32)"
-            )
+    check_finite("train=", train)
+    check_finite("val=", val)
 
 
 def _some(names: Sequence[str]) -> str:

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
 
 from franca.config.schema import option
-from franca.errors import DataError
+from franca.distributed.together import gather, share_of
+from franca.evaluation.columns import Images
+from franca.evaluation.crops import CroppedFeatures
+from franca.evaluation.held_out import held_out_rows
 from franca.evaluation.labels import common_labels
 from franca.evaluation.metrics import hits, prefix_widths, top_counts
-from franca.evaluation.probes import Group, Probes, Standardiser, accuracy_and_loss, train_probes
+from franca.evaluation.probes import Candidate, Group, Score, Trainer, batches_of, judge
 from franca.evaluation.report import Result
+from franca.evaluation.subject import Subject
 from franca.features.table import FeatureTable, Wanted
 
 LEARNING_RATES = [1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1]
+HELD_OUT, VAL = "held_out", "val"
+EPOCHS, EPOCHS_AUGMENTED = 50, 10
 
 
 @dataclass(frozen=True, kw_only=True)
 class LinearSettings:
-    """The grid of probes and how they are trained."""
+    """The grid of probes, how they are trained, and how one of them is chosen."""
 
     learning_rates: list[float] = option(LEARNING_RATES, low=0)
     """Learning rates that are tried, for every choice of features."""
@@ -29,17 +36,27 @@ class LinearSettings:
     """Class embeddings of so many last blocks are tried; a shorter model gives all it has."""
     patch_mean: list[bool] = option([False, True])
     """Without, with the mean patch embedding beside them: both are tried."""
-    epochs: int = option(50, low=1)
-    """Passes over the training images."""
+    epochs: int | None = option(None, low=1)
+    """Passes over the training images; None takes 50, and 10 with ``augment``."""
     probe_batch_size: int = option(256, low=1)
     """Images per step of SGD (momentum 0.9, no weight decay, cosine to zero)."""
+    selection: str = option(HELD_OUT, choices=(HELD_OUT, VAL))
+    """``held_out`` chooses a probe on training images set aside, and refits it on all of them; ``val`` reports the best
+    of all probes on the validation images themselves, as published numbers do."""
     held_out_fraction: float = option(0.1, low=0.001, high=0.9)
     """Share of the training images, of every class alike, on which the winner is chosen."""
+    augment: bool = False
+    """Train on random resized crops and flips, as published numbers do: features are computed anew in every epoch."""
     seed: int = option(0, low=0)
-    """Fixes which images are held out and the order of the batches."""
+    """Fixes which images are held out, the order of the batches, and the crops."""
     prefixes: bool = False
-    """Also report every Matryoshka prefix (d, d/2, ... d/16 dimensions) of the last class embedding, as
-    ``top1_d24``; each is chosen from the learning rates by itself."""
+    """Also report every Matryoshka prefix (d, d/2, ... d/64 dimensions) of the last class embedding, as ``top1_d24``,
+    and PCA to as many dimensions, as ``top1_d24_pca``; each is chosen from the learning rates by itself."""
+
+    @property
+    def num_epochs(self) -> int:
+        """Passes over the training images."""
+        return self.epochs or (EPOCHS_AUGMENTED if self.augment else EPOCHS)
 
 
 def wanted(settings: LinearSettings) -> Wanted:
@@ -47,153 +64,179 @@ def wanted(settings: LinearSettings) -> Wanted:
     return Wanted(layers=max(settings.num_blocks), patch_mean=any(settings.patch_mean))
 
 
-@dataclass(frozen=True)
-class Winner:
-    """The probe of a contest that did best on the held-out images."""
-
-    group: Group  # with the winning learning rate alone
-    held_out_top1: float
-    at_edge: bool  # the learning rate is the smallest or the largest of several
+Contests = Mapping[str, Sequence[Candidate]]  # metric to those among which the best is reported
 
 
-def run(train: FeatureTable, val: FeatureTable, settings: LinearSettings, device: torch.device | str = "cpu") -> Result:
+def judge_subject(subject: Subject, settings: LinearSettings) -> Result:
+    """See `run`; with ``augment`` the model is run on new crops of the training images in every epoch."""
+    train, val = subject.table("train"), subject.table("val")
+    crops = CroppedFeatures(subject.job("train"), train, seed=settings.seed) if settings.augment else None
+    return run(train, val, settings, subject.device, crops)
+
+
+def run(
+    train: FeatureTable,
+    val: FeatureTable,
+    settings: LinearSettings,
+    device: torch.device | str = "cpu",
+    crops: CroppedFeatures | None = None,
+) -> Result:
     """Accuracy on ``val`` of the probe that did best on held-out training images, refitted on all of ``train``.
+
+    Every rank trains its share of the probes; all return the same.
+
+    Args:
+        crops: Where training features come from instead of ``train``.
 
     Raises:
         DataError: There are too few training images to hold some out, or the tables do not go together.
     """
     labels = common_labels(train, val)
-    contests = {"top1": grid(train, settings)}
+    images = Images.of(train, val, labels, torch.device(device), pca=settings.prefixes)
+    contests: dict[str, list[Candidate]] = {"top1": grid(train, settings)}
     if settings.prefixes:
         contests |= prefix_grids(train, settings)
-    features = joint_features(train).to(device)  # [n, F]
-    train_labels, val_labels = labels.train.to(device), labels.val.to(device)
-    winners = choose(contests, features, train_labels, labels.num_classes, settings)
-
-    standardise = Standardiser.of(features)
-    probes = _train(
-        standardise(features), train_labels, [w.group for w in winners.values()], labels.num_classes, settings
-    )
-    val_features = standardise(joint_features(val).to(device))
-    metrics: dict[str, float] = {}
-    for metric, probe in zip(winners, probes, strict=True):
-        scores = probe.logits(val_features)[:, 0]  # [m, C]
-        counts = top_counts(labels.num_classes) if metric == "top1" else (1,)
-        metrics |= {metric.replace("top1", f"top{at}"): hits(scores, val_labels, at=at) / len(val) for at in counts}
-    return Result(
-        "linear",
-        metrics,
-        asdict(settings) | {"winners": {metric: _describe(winner) for metric, winner in winners.items()}},
-        tuple(_notes(train, settings, winners)),
-    )
+    winners, groups, scores = _compete(contests, images, settings, crops)
+    metrics = _metrics(winners, groups, images)
+    chosen = {metric: _describe(winner, scores[winner], settings) for metric, winner in winners.items()}
+    about = asdict(settings) | {"epochs": settings.num_epochs, "winners": chosen}
+    return Result("linear", metrics, about, tuple(_notes(train, settings, winners["top1"])))
 
 
-def joint_features(table: FeatureTable) -> Tensor:
-    """[n, (L + 1) * D]: class embeddings of the last blocks side by side, last one last, then the mean patch.
-
-    In this order every choice of features is a range of columns.
-    """
-    parts = [table.cls.flatten(1)] + ([] if table.patch_mean is None else [table.patch_mean])
-    return torch.cat(parts, dim=1)
-
-
-def grid(table: FeatureTable, settings: LinearSettings) -> list[Group]:
-    """Every choice of features, each with every learning rate."""
+def grid(table: FeatureTable, settings: LinearSettings) -> list[Candidate]:
+    """Every choice of features with every learning rate."""
     num_layers, width = table.cls.shape[1:]
-    groups = []
+    found = []
     for blocks in sorted({min(blocks, num_layers) for blocks in settings.num_blocks}):
         for patch_mean in sorted({use and table.patch_mean is not None for use in settings.patch_mean}):
-            columns = slice((num_layers - blocks) * width, (num_layers + patch_mean) * width)
+            start, stop = (num_layers - blocks) * width, (num_layers + patch_mean) * width
             name = f"last_{blocks}" + "+patch_mean" * patch_mean
-            groups.append(Group(name, columns, tuple(settings.learning_rates)))
-    return groups
+            found += [Candidate(name, start, stop, rate) for rate in settings.learning_rates]
+    return found
 
 
-def prefix_grids(table: FeatureTable, settings: LinearSettings) -> dict[str, list[Group]]:
-    """For the metric of each Matryoshka prefix: that prefix of the last class embedding, with every learning rate."""
+def prefix_grids(table: FeatureTable, settings: LinearSettings) -> dict[str, list[Candidate]]:
+    """For the metric of each Matryoshka prefix, and of PCA to its width: these columns with every learning rate."""
     num_layers, width = table.cls.shape[1:]
-    start = (num_layers - 1) * width
+    nested = (num_layers - 1) * width
+    components = (num_layers + (table.patch_mean is not None)) * width
     return {
-        f"top1_d{prefix}": [Group("last_1", slice(start, start + prefix), tuple(settings.learning_rates))]
+        f"top1_d{prefix}{suffix}": [Candidate(name, start, start + prefix, rate) for rate in settings.learning_rates]
+        for suffix, name, start in (("", "last_1", nested), ("_pca", "pca", components))
         for prefix in prefix_widths(width)
     }
 
 
-def choose(
-    contests: Mapping[str, Sequence[Group]],
-    features: Tensor,
-    labels: Tensor,
-    num_classes: int,
-    settings: LinearSettings,
-) -> dict[str, Winner]:
-    """The best probe of every contest, trained on one part of ``features`` [n, F] and judged on the held-out rest."""
-    held_out = held_out_rows(labels, settings.held_out_fraction, settings.seed)
-    standardise = Standardiser.of(features[~held_out])
-    groups = [group for contest in contests.values() for group in contest]
-    trained = iter(_train(standardise(features[~held_out]), labels[~held_out], groups, num_classes, settings))
-    judged = standardise(features[held_out]), labels[held_out]
-    return {metric: _best([next(trained) for _ in contest], *judged) for metric, contest in contests.items()}
-
-
-def held_out_rows(labels: Tensor, fraction: float, seed: int) -> Tensor:
-    """[n] bool: ``fraction`` of the images of every class, at least one where a class has two or more.
-
-    Raises:
-        DataError: no class has two images.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    held_out = torch.zeros(len(labels), dtype=torch.bool)
-    for label in labels.unique().tolist():
-        rows = (labels.cpu() == label).nonzero()[:, 0]
-        count = min(max(1, round(fraction * len(rows))), len(rows) - 1)
-        held_out[rows[torch.randperm(len(rows), generator=generator)[:count]]] = True
-    if not held_out.any():
-        raise DataError("train= has one image per class; the linear probe holds some out to choose a learning rate")
-    return held_out.to(labels.device)
+def _compete(
+    contests: Contests, images: Images, settings: LinearSettings, crops: CroppedFeatures | None
+) -> tuple[dict[str, Candidate], list[Group], dict[Candidate, Score]]:
+    """The winner of every contest, this rank's classifiers as trained on all images, and the scores that decided."""
+    everyone = list(dict.fromkeys(candidate for contest in contests.values() for candidate in contest))
+    every_row = torch.arange(len(images.train))
+    if settings.selection == VAL:
+        [groups] = _train([(everyone, every_row)], images, settings, crops)
+        scores = _together(judge(groups, images.all_of_val()))
+        return _best(contests, scores), groups, scores
+    held_out = held_out_rows(images.train_labels, settings.held_out_fraction, settings.seed)
+    kept = every_row[~held_out]
+    judged = every_row[held_out].split(settings.probe_batch_size)
+    if crops is None:
+        [tried] = _train([(everyone, kept)], images, settings, None)
+        scores = _together(judge(tried, images.some_of_train(judged)))
+        winners = _best(contests, scores)
+        [groups] = _train([(list(dict.fromkeys(winners.values())), every_row)], images, settings, None)
+        return winners, groups, scores
+    # Features cost more than probes here: all are trained on all images in the same pass, and the winners taken.
+    tried, groups = _train([(everyone, kept), (everyone, every_row)], images, settings, crops)
+    scores = _together(judge(tried, images.some_of_train(judged)))
+    return _best(contests, scores), groups, scores
 
 
 def _train(
-    features: Tensor, labels: Tensor, groups: Sequence[Group], num_classes: int, settings: LinearSettings
-) -> list[Probes]:
-    return train_probes(
-        features,
-        labels,
-        groups,
-        num_classes=num_classes,
-        epochs=settings.epochs,
-        batch_size=settings.probe_batch_size,
-        seed=settings.seed,
-    )
+    parts: Sequence[tuple[Sequence[Candidate], Tensor]],
+    images: Images,
+    settings: LinearSettings,
+    crops: CroppedFeatures | None,
+) -> list[list[Group]]:
+    """This rank's share of the candidates of each part, trained on its rows; with crops, all parts in one pass."""
+    device, size = images.columns.device, settings.probe_batch_size
+    num_rows = [len(rows) if crops is None else len(images.train) for _, rows in parts]
+    trainers = [
+        Trainer(
+            share_of(candidates),
+            num_classes=images.num_classes,
+            num_steps=settings.num_epochs * math.ceil(number / size),
+            device=device,
+        )
+        for (candidates, _), number in zip(parts, num_rows, strict=True)
+    ]
+    if crops is None:
+        for trainer, (_, rows) in zip(trainers, parts, strict=True):
+            order = batches_of(rows, epochs=settings.num_epochs, batch_size=size, seed=settings.seed)
+            for features, labels in images.some_of_train(order):
+                trainer.step(features, labels)
+    else:
+        members = [torch.isin(torch.arange(len(images.train)), rows).to(device) for _, rows in parts]
+        for rows, cls, patch_mean in crops.batches(epochs=settings.num_epochs, batch_size=size):
+            features = images.columns(cls, patch_mean)
+            for trainer, member in zip(trainers, members, strict=True):
+                chosen = member[rows]
+                trainer.step(features[chosen], images.train_labels[rows[chosen]])
+    return [trainer.groups for trainer in trainers]
 
 
-def _best(contestants: Sequence[Probes], features: Tensor, labels: Tensor) -> Winner:
-    """The highest accuracy wins, the lowest loss among equals."""
-    results = []
-    for probes in contestants:
-        rates = probes.group.learning_rates
-        accuracies, losses = accuracy_and_loss(probes, features, labels)  # [R] each
-        for rate, accuracy, loss in zip(rates, accuracies.tolist(), losses.tolist(), strict=True):
-            at_edge = len(rates) > 1 and rate in (min(rates), max(rates))
-            results.append((accuracy, -loss, replace(probes.group, learning_rates=(rate,)), at_edge))
-    accuracy, _, group, at_edge = max(results, key=lambda result: result[:2])
-    return Winner(group, accuracy, at_edge)
+def _together(scores: dict[Candidate, Score]) -> dict[Candidate, Score]:
+    """The scores of all ranks."""
+    return {candidate: score for share in gather(scores) for candidate, score in share.items()}
 
 
-def _describe(winner: Winner) -> dict[str, str | float]:
+def _best(contests: Contests, scores: Mapping[Candidate, Score]) -> dict[str, Candidate]:
+    """Highest accuracy, among equals lowest loss."""
     return {
-        "features": winner.group.name,
-        "learning_rate": winner.group.learning_rates[0],
-        "held_out_top1": winner.held_out_top1,
+        metric: max(contest, key=lambda candidate: (scores[candidate].accuracy, -scores[candidate].loss))
+        for metric, contest in contests.items()
     }
 
 
-def _notes(train: FeatureTable, settings: LinearSettings, winners: Mapping[str, Winner]) -> list[str]:
+def _metrics(winners: Mapping[str, Candidate], groups: Sequence[Group], images: Images) -> dict[str, float]:
+    """Accuracy of every winner on val, from the rank that trained it."""
+    mine = {candidate: (group, index) for group in groups for index, candidate in enumerate(group.candidates)}
+    counts = top_counts(images.num_classes)
+    right = {(metric, at): 0 for metric, winner in winners.items() if winner in mine for at in counts}
+    for features, labels in images.all_of_val() if right else []:
+        for metric, at in right:
+            group, index = mine[winners[metric]]
+            right[metric, at] += hits(group.logits(features)[:, index], labels, at=at)
+    found = {key: number for share in gather(right) for key, number in share.items()}
+    return {
+        metric.replace("top1", f"top{at}"): found[metric, at] / len(images.val)
+        for metric in winners
+        for at in (counts if metric == "top1" else (1,))
+    }
+
+
+def _describe(winner: Candidate, score: Score, settings: LinearSettings) -> dict[str, str | float]:
+    return {
+        "features": winner.name,
+        "learning_rate": winner.learning_rate,
+        f"{settings.selection}_top1": score.accuracy,
+    }
+
+
+def _notes(train: FeatureTable, settings: LinearSettings, winner: Candidate) -> list[str]:
     notes = []
+    if settings.selection == VAL:
+        notes.append(
+            f"the best of {len(grid(train, settings))} probes on val= itself, as published numbers are chosen: it "
+            "flatters the model; selection=held_out does not"
+        )
     if train.cls.shape[1] < max(settings.num_blocks):
         notes.append(f"the model offers {train.cls.shape[1]} block(s): as many were taken for num_blocks above that")
     if any(settings.patch_mean) and train.patch_mean is None:
         notes.append("the model offers no patch embeddings: the choices with their mean were left out")
-    if winners["top1"].at_edge:
-        rate = winners["top1"].group.learning_rates[0]
-        notes.append(f"the best learning rate, {rate:g}, is at the edge of the grid: a wider one may do better")
+    rates = settings.learning_rates
+    if len(rates) > 1 and winner.learning_rate in (min(rates), max(rates)):
+        notes.append(
+            f"the best learning rate, {winner.learning_rate:g}, is at the edge of the grid: a wider one may do better"
+        )
     return notes

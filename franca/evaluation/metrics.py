@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-MAX_HALVINGS = 4
+MAX_HALVINGS = 6
 
 
 def hits(scores: Tensor, labels: Tensor, *, at: int = 1) -> int:
@@ -26,5 +26,5 @@ def top_counts(num_classes: int) -> tuple[int, ...]:
 
 
 def prefix_widths(width: int) -> list[int]:
-    """The Matryoshka prefixes d, d/2, ... d/16 of a width d, as far as they are whole numbers."""
+    """The Matryoshka prefixes d, d/2, ... d/64 of a width d, as far as they are whole numbers."""
     return [width >> halvings for halvings in range(MAX_HALVINGS + 1) if width % (1 << halvings) == 0]

@@ -17,24 +17,63 @@ from franca.config.build import build
 from franca.config.problems import Problem, did_you_mean
 from franca.config.schema import SyntheticConfig
 from franca.errors import ConfigError
-from franca.evaluation import knn, linear
+from franca.evaluation import fewshot, health, knn, linear, logreg
+from franca.evaluation.dense import incontext, overcluster, position, segmentation
 from franca.evaluation.report import Result
-from franca.features.settings import FeatureSettings, ModelSettings
+from franca.evaluation.subject import Subject
+from franca.features.settings import FeatureSettings, ImageSettings, ModelSettings
 from franca.features.table import FeatureTable, Wanted
 
+LABELS, MASKS, NOTHING = "labels", "masks", "nothing"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class Protocol:
     """What a protocol module offers."""
 
     settings: type[Any]
+    """A frozen dataclass of its options."""
     wanted: Callable[[Any], Wanted]
-    run: Callable[[FeatureTable, FeatureTable, Any, torch.device | str], Result]
+    """The features it reads, of its settings."""
+    judge: Callable[[Subject, Any], Result]
+    """Finds its numbers for a subject, by its settings."""
+    needs: str = LABELS
+    """What the images must come with: `LABELS`, `MASKS` or `NOTHING`."""
+    roles: tuple[str, ...] = ("train", "val")
+    """The sets of images it reads."""
+
+
+def on_tables(run: Callable[[FeatureTable, FeatureTable, Any, torch.device], Result]) -> Callable[..., Result]:
+    """A protocol that needs no more than the tables of train and val."""
+
+    def judge(subject: Subject, settings: Any) -> Result:
+        return run(subject.table("train"), subject.table("val"), settings, subject.device)
+
+    return judge
 
 
 PROTOCOLS = {
-    "knn": Protocol(knn.KnnSettings, knn.wanted, knn.run),
-    "linear": Protocol(linear.LinearSettings, linear.wanted, linear.run),
+    "knn": Protocol(settings=knn.KnnSettings, wanted=knn.wanted, judge=on_tables(knn.run)),
+    "linear": Protocol(settings=linear.LinearSettings, wanted=linear.wanted, judge=linear.judge_subject),
+    "logreg": Protocol(settings=logreg.LogregSettings, wanted=logreg.wanted, judge=on_tables(logreg.run)),
+    "fewshot": Protocol(settings=fewshot.FewshotSettings, wanted=fewshot.wanted, judge=on_tables(fewshot.run)),
+    "health": Protocol(
+        settings=health.HealthSettings, wanted=health.wanted, judge=health.judge, needs=NOTHING, roles=()
+    ),
+    "segmentation": Protocol(
+        settings=segmentation.SegmentationSettings, wanted=segmentation.wanted, judge=segmentation.run, needs=MASKS
+    ),
+    "incontext": Protocol(
+        settings=incontext.IncontextSettings, wanted=incontext.wanted, judge=incontext.run, needs=MASKS
+    ),
+    "overcluster": Protocol(
+        settings=overcluster.OverclusterSettings,
+        wanted=overcluster.wanted,
+        judge=overcluster.run,
+        needs=MASKS,
+        roles=("val",),
+    ),
+    "position": Protocol(settings=position.PositionSettings, wanted=position.wanted, judge=position.run, needs=NOTHING),
 }
 
 
@@ -43,6 +82,7 @@ class CommonOptions:
     """Options of an evaluation that belong to no protocol."""
 
     model: ModelSettings = field(default_factory=ModelSettings)
+    images: ImageSettings = field(default_factory=ImageSettings)
     features: FeatureSettings = field(default_factory=FeatureSettings)
     synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
 

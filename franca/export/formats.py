@@ -25,7 +25,8 @@ if TYPE_CHECKING:  # the command line lists the formats before torch is there
     from franca.models.vision_transformer import VisionTransformer
 
 Reader = Callable[["Tensor"], "dict[str, Tensor]"]
-"""Images [B, C, H, W], fp32, to ``cls`` [B, D], ``patches`` [B, N, D] and, with registers ``registers`` [B, R, D]."""
+"""Images [B, C, H, W], fp32, to ``cls`` [B, D], ``patches`` [B, N, D] and, with registers ``registers`` [B, R, D];
+and ``patches_rasa`` [B, N, D] where the backbone has a projector."""
 
 TOLERANCE = 1e-4
 """Allowed difference of an output over its largest value."""
@@ -54,6 +55,7 @@ class Format:
         suffixes: what the name of a file must end with; none for a folder.
         packages: what must be installed to write and to check it; the first one is the reader.
         extra: of this project, that brings the packages.
+        projects: whether it can hold a projector of patch tokens beside the backbone.
         companions: what the names of further files have after the name of the first; they may be written or not.
     """
 
@@ -63,6 +65,7 @@ class Format:
     packages: tuple[str, ...] = ("torch",)
     extra: str = ""
     companions: tuple[str, ...] = ()
+    projects: bool = False
 
 
 FORMATS = {
@@ -79,6 +82,7 @@ FORMATS = {
         ("onnxruntime", "onnx", "onnxscript"),
         "onnx",
         companions=(".data",),
+        projects=True,
     ),
 }
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from franca.export.bake import public_info, stored_size_px, without_layer_scale
 from franca.export.formats import Reader
+from franca.models.projector import Projector
 from franca.models.vision_transformer import VisionTransformer
 
 OPSET = 18
@@ -26,11 +27,20 @@ class _Outputs(nn.Module):
     def __init__(self, backbone: VisionTransformer) -> None:
         super().__init__()
         self.backbone = backbone
+        self.projector: nn.Linear | None = None
+        if backbone.rasa_basis is not None:  # one linear layer, which every reader knows to be fast
+            projector = Projector(backbone.rasa_basis.double()).matrix.to(backbone.rasa_basis)
+            self.projector = nn.Linear(backbone.width, backbone.width, bias=False)
+            self.projector.weight = nn.Parameter(projector)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         features = self.backbone.features(images)
-        outputs = (features.cls, features.patches)
-        return (*outputs, features.registers) if self.backbone.num_registers else outputs
+        outputs = [features.cls, features.patches]
+        if self.backbone.num_registers:
+            outputs.append(features.registers)
+        if self.projector is not None:
+            outputs.append(self.projector(features.patches))
+        return tuple(outputs)
 
 
 @torch.no_grad()
@@ -80,7 +90,9 @@ def usage(backbone: VisionTransformer, path: Path) -> str:
 
 
 def _output_names(backbone: VisionTransformer) -> list[str]:
-    return ["cls", "patches", *(["registers"] if backbone.num_registers else [])]
+    names = ["cls", "patches"]
+    names += ["registers"] if backbone.num_registers else []
+    return names + (["patches_rasa"] if backbone.rasa_basis is not None else [])
 
 
 def _forget_sources(model: Any) -> None:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from franca.export.formats import Reader
+from franca.models.projector import remove
 from franca.models.vision_transformer import VisionTransformer
 
 
@@ -16,7 +17,11 @@ def outputs_of(backbone: VisionTransformer) -> Reader:
     def read(images: Tensor) -> dict[str, Tensor]:
         features = backbone.features(images)
         named = {"cls": features.cls, "patches": features.patches}
-        return {**named, "registers": features.registers} if backbone.num_registers else named
+        if backbone.num_registers:
+            named["registers"] = features.registers
+        if backbone.rasa_basis is not None:
+            named["patches_rasa"] = remove(features.patches, backbone.rasa_basis)
+        return named
 
     return read
 

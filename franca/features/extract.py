@@ -120,6 +120,7 @@ def _read(job: Job, batches: Sequence[list[int]], num_images: int) -> Iterator[I
         collate_fn=to_batch,
         pin_memory=job.device.type == "cuda",
         worker_init_fn=start_worker,
+        generator=torch.Generator(),  # else it would draw from the one of the process, which may be training
     )
     return iter(loader)
 

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -149,7 +150,7 @@ class TimmReader:
         self._backbone = backbone
         self._num_prefix = int(getattr(backbone, "num_prefix_tokens", 0))  # class token and registers
         reads_class_token = getattr(backbone, "global_pool", None) == "token" and self._num_prefix > 0
-        self._has_blocks = reads_class_token and hasattr(backbone, "forward_intermediates")
+        self._has_blocks = reads_class_token and _gives_prefix_tokens(backbone)
         self.num_blocks = len(backbone.blocks) if self._has_blocks else 1
         side = getattr(getattr(backbone, "patch_embed", None), "patch_size", None)
         self.patch_size_px: int | None = int(side[0]) if hasattr(backbone, "blocks") and side is not None else None
@@ -200,6 +201,12 @@ class EmbeddingReader:
                 "embeddings [B, D]"
             )
         return ImageFeatures(embedding[:, None], None)
+
+
+def _gives_prefix_tokens(backbone: Any) -> bool:
+    """Whether the class token of earlier blocks can be had."""
+    forward = getattr(backbone, "forward_intermediates", None)
+    return forward is not None and "return_prefix_tokens" in inspect.signature(forward).parameters
 
 
 def as_map(tokens: Tensor, images: Tensor, patch_size_px: int | None) -> Tensor:

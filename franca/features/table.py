@@ -31,6 +31,7 @@ class Wanted:
 
 
 CLASS_EMBEDDING = Wanted()
+ROWS = 4096  # looked at at a time
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,10 @@ class FeatureTable:
 
     def num_not_finite(self) -> int:
         """Images with a NaN or an infinity in their class embeddings or mean patch."""
-        finite = torch.isfinite(self.cls).flatten(1).all(1)
-        if self.patch_mean is not None:
-            finite &= torch.isfinite(self.patch_mean).all(1)
-        return int((~finite).sum())
+        count = 0
+        for rows in torch.arange(len(self)).split(ROWS):  # as a whole the answer takes as much memory as the features
+            finite = torch.isfinite(self.cls[rows]).flatten(1).all(1)
+            if self.patch_mean is not None:
+                finite &= torch.isfinite(self.patch_mean[rows]).all(1)
+            count += int((~finite).sum())
+        return count

@@ -18,9 +18,11 @@ from torch import Tensor
 from franca.errors import CheckpointError, ConfigError
 from franca.models.check import image_size
 from franca.models.downloads import cache_folder, fetch, is_url
+from franca.models.fingerprint import fingerprint
 from franca.models.foreign import build_foreign
 from franca.models.inferred import Untold
 from franca.models.locate import locate
+from franca.models.projector_file import read_projector
 from franca.models.rebuild import at_size, rebuild
 from franca.models.registry import RELEASES, build_release
 from franca.models.releases import Weights, choices, default_weights, find_weights
@@ -44,6 +46,7 @@ def load(
     weights: str | os.PathLike[str] | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    rasa: str | os.PathLike[str] | None = None,
     verbose: bool = True,
     **overrides: Any,
 ) -> VisionTransformer:
@@ -59,6 +62,8 @@ def load(
             model's default.
         mean: per channel, what to subtract from pixels in [0, 1]; None keeps what the file says, or ImageNet's.
         std: per channel, what to divide by.
+        rasa: the file, or its URL, of a projector fitted on these weights; ``forward_features`` then also gives
+            ``patch_token_rasa``.
         verbose: tell on stderr of downloads, and which tensors of other people's files matched.
         overrides: arguments of `franca.models.registry.build_backbone` that replace those of a name. With weights
             ``image_size_px`` (or ``img_size``) resizes their positions to the grid of such images, which see the same
@@ -66,29 +71,35 @@ def load(
             ``image_size_px``, see `franca.models.inferred.Untold`.
 
     Raises:
-        CheckpointError: if there is no such backbone, or its weights are missing or do not match.
+        CheckpointError: if there is no such backbone, its weights are missing or do not match, or the projector is of
+            other weights.
         ConfigError: if arguments contradict each other.
     """
     name = _text(name_or_path, "The model")
     overrides = _our_spelling(overrides)
     if name in RELEASES:
-        backbone = _load_release(name, pretrained, weights, overrides, verbose)
+        backbone = _load_release(name, pretrained, weights, overrides, verbose, rasa)
     else:
         given = ["pretrained=False"] * (not pretrained) + ["weights"] * (weights is not None)
-        backbone = _load_location(name, given, overrides, verbose)
+        backbone = _with_projector(_load_location(name, given, overrides, verbose), rasa, verbose)
     _set_normalization(backbone, mean=mean, std=std)
     return backbone
 
 
 def _load_release(
-    name: str, pretrained: bool, weights: str | os.PathLike[str] | None, overrides: dict[str, Any], verbose: bool
+    name: str,
+    pretrained: bool,
+    weights: str | os.PathLike[str] | None,
+    overrides: dict[str, Any],
+    verbose: bool,
+    rasa: str | os.PathLike[str] | None,
 ) -> VisionTransformer:
     _check_known(name, overrides)
     weights = _weights_text(name, weights)
     if not pretrained:
         if weights is not None:
             raise ConfigError(f"{name}: pretrained=False and weights={weights!r} contradict each other.")
-        return build_release(name, **overrides).eval()
+        return _with_projector(build_release(name, **overrides).eval(), rasa, verbose)
     with torch.device("meta"):  # before any download: wrong arguments are told here
         wanted = build_release(name, **overrides).config
     path, released = _find_weights(name, weights, verbose)
@@ -97,7 +108,8 @@ def _load_release(
     _check_architecture(backbone, wanted, overrides, f"The weights in {path} are not of {name}")
     if released is not None:
         backbone.export_info |= {"weights": released.name, "licence": released.licence}
-    return _with_harmless(backbone, overrides)
+    # The projector before the rest: it is known by the weights of the file, which a resized grid would change.
+    return _with_harmless(_with_projector(backbone, rasa, verbose), overrides)
 
 
 def _load_location(location: str, given: list[str], overrides: dict[str, Any], verbose: bool) -> VisionTransformer:
@@ -159,6 +171,21 @@ def _with_harmless(backbone: VisionTransformer, overrides: Mapping[str, Any]) ->
         backbone = at_size(backbone, image_size(size_px))
     changes = {key: overrides[key] for key in HARMLESS if key in overrides and key != "image_size_px"}
     return rebuild(backbone, backbone.state_dict(), **changes) if changes else backbone
+
+
+def _with_projector(
+    backbone: VisionTransformer, rasa: str | os.PathLike[str] | None, verbose: bool
+) -> VisionTransformer:
+    """The backbone with the projector of a file, if there is one."""
+    if rasa is not None:
+        text = _text(rasa, "rasa")
+        path = locate(text, verbose=verbose)
+        if path is None:
+            raise CheckpointError(
+                f"No projector {text}: no such file. franca rasa fit MODEL data=SRC out=FILE makes one."
+            )
+        backbone.attach_projector(read_projector(path, fingerprint(backbone)))
+    return backbone
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

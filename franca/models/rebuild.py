@@ -40,4 +40,5 @@ def rebuild(backbone: VisionTransformer, state: Mapping[str, Tensor], **changes:
         rebuilt = VisionTransformer(**{**backbone.config, **changes})
     rebuilt.load_state_dict(state, assign=True)
     rebuilt.preprocessing, rebuilt.export_info = backbone.preprocessing, backbone.export_info
+    rebuilt.rasa_basis = backbone.rasa_basis
     return rebuilt.eval()

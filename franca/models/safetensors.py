@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -72,15 +72,27 @@ def write_safetensors(
     path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
 ) -> None:
     """Write a file that is either whole or not there: an older file at ``path`` is replaced in one move."""
+    write_joined(path, {name: [tensor] for name, tensor in tensors.items()}, metadata)
+
+
+def write_joined(
+    path: str | os.PathLike[str], parts: Mapping[str, Iterable[Tensor]], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write tensors that come in parts, of which one at a time is held: as `write_safetensors` of ``torch.cat(parts)``.
+
+    Args:
+        parts: By name, at least one each; they are gone through twice, and differ in their first dimension at most.
+    """
     path = Path(path)
+    joined = {name: _joined_like(tensors) for name, tensors in parts.items()}
     # Wide types first, so that every tensor starts at a multiple of its item size.
-    names = sorted(tensors, key=lambda name: (-tensors[name].itemsize, name))
+    names = sorted(joined, key=lambda name: (-joined[name].itemsize, name))
     header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
     end = 0
     for name in names:
-        begin, end = end, end + tensors[name].nbytes
-        shape = list(tensors[name].shape)
-        header[name] = {"dtype": NAMES[tensors[name].dtype], "shape": shape, "data_offsets": [begin, end]}
+        begin, end = end, end + joined[name].nbytes
+        shape = list(joined[name].shape)
+        header[name] = {"dtype": NAMES[joined[name].dtype], "shape": shape, "data_offsets": [begin, end]}
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -88,12 +100,20 @@ def write_safetensors(
         with open(temporary, "wb") as file:
             file.write(len(text).to_bytes(LENGTH_BYTES, "little") + text)
             for name in names:
-                file.write(_to_bytes(tensors[name]))
+                for tensor in parts[name]:
+                    file.write(to_bytes(tensor))
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _joined_like(parts: Iterable[Tensor]) -> Tensor:
+    """Type and shape of the parts together, without memory."""
+    shapes = [(tensor.shape, tensor.dtype) for tensor in parts]
+    (first, dtype), rows = shapes[0], sum(shape[0] for shape, _ in shapes if shape)
+    return torch.empty((rows, *first[1:]) if len(shapes) > 1 else first, dtype=dtype, device="meta")
 
 
 class _Malformed(Exception):
@@ -162,7 +182,7 @@ def _read_tensor(file: IO[bytes], entry: Mapping[str, Any], first_byte: int) -> 
     return torch.frombuffer(bytearray(file.read(end - begin)), dtype=dtype).view(entry["shape"])
 
 
-def _to_bytes(tensor: Tensor) -> bytearray:
+def to_bytes(tensor: Tensor) -> bytearray:
     """The bytes of a tensor on any device; through torch, because numpy may be missing."""
     buffer = bytearray(tensor.nbytes)
     if buffer:

@@ -22,6 +22,7 @@ from franca.layers.run_blocks import run_blocks
 from franca.models.check import block_indices, check_architecture, check_masks, image_size
 from franca.models.features import Features
 from franca.models.preprocessing import default_preprocessing
+from franca.models.projector import Projector, remove
 
 __all__ = ["Features", "VisionTransformer"]
 
@@ -59,6 +60,8 @@ class VisionTransformer(nn.Module):
     Attributes:
         config: the arguments, as plain JSON values; ``VisionTransformer(**model.config)`` is the same architecture.
         preprocessing: how images should be prepared.
+        rasa_basis: what `forward_features` takes out of its further patch tokens [k, D], see `attach_projector`; None =
+            there are none. It moves with the model and is no part of its state.
         export_info: what the file that the weights came from says about them.
         embed_dim, num_features, patch_size, num_register_tokens, n_blocks: D, D, the patch in pixels, R and the number
             of blocks, by the names that users of DINOv2 know.
@@ -69,6 +72,8 @@ class VisionTransformer(nn.Module):
     Source: Dosovitskiy et al., "An Image is Worth 16x16 Words"; Oquab et al., "DINOv2"; Darcet et al., "Vision
     Transformers Need Registers".
     """
+
+    rasa_basis: Tensor | None
 
     def __init__(
         self,
@@ -117,6 +122,7 @@ class VisionTransformer(nn.Module):
         self.export_info: dict[str, Any] = {}
         self._checkpoint_every_blocks = 0
         self._position_cache = PositionCache()
+        self.register_buffer("rasa_basis", None, persistent=False)
 
         wants_weights = torch.get_default_device().type != "meta"
         with torch.device("meta"):
@@ -160,6 +166,17 @@ class VisionTransformer(nn.Module):
         if not isinstance(every_blocks, int) or every_blocks < 0:
             raise ConfigError(f"checkpoint_activations got {every_blocks!r}; give a number of blocks, or 0 for none.")
         self._checkpoint_every_blocks = every_blocks
+
+    def attach_projector(self, projector: Projector | None) -> None:
+        """Let `forward_features` give patch tokens without position beside the others; None takes them away again.
+
+        Raises:
+            ConfigError: for a projector of another width.
+        """
+        if projector is not None and projector.width != self.width:
+            raise ConfigError(f"The projector is for tokens of width {projector.width}, the backbone has {self.width}.")
+        dtype = torch.promote_types(self.cls_token.dtype, torch.float32)  # a rounded basis would leave position behind
+        self.rasa_basis = None if projector is None else projector.basis.to(self.cls_token.device, dtype)
 
     def positions_for(self, grid: tuple[int, int]) -> Tensor:
         """Positions [1, 1 + N, D] that, stored for a grid, see its images just as these positions do; no gradient."""
@@ -207,12 +224,13 @@ class VisionTransformer(nn.Module):
 
         Returns:
             ``x_norm_clstoken`` [B, D], ``x_norm_regtokens`` [B, R, D], ``x_norm_patchtokens`` [B, N, D], ``x_prenorm``
-            [B, L, D] before the last norm, ``masks`` as given; and ``grid``, rows and columns of patches.
+            [B, L, D] before the last norm, ``masks`` as given; and ``grid``, rows and columns of patches. With a
+            projector also ``patch_token_rasa`` [B, N, D], the patch tokens without position.
         """
         tokens, layout, grid = self._embed_images(images, masks, size_policy)
         (prenorm,) = unpack(self._run_blocks(tokens, layout), layout)
         features = self._split(self.norm(prenorm), grid)
-        return {
+        named = {
             "x_norm_clstoken": features.cls,
             "x_norm_regtokens": features.registers,
             "x_norm_patchtokens": features.patches,
@@ -220,6 +238,9 @@ class VisionTransformer(nn.Module):
             "masks": masks,
             "grid": grid,
         }
+        if self.rasa_basis is not None:
+            named["patch_token_rasa"] = remove(features.patches, self.rasa_basis)
+        return named
 
     def forward_crops(
         self,

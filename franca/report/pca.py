@@ -12,27 +12,7 @@ from torchvision.transforms.v2 import functional as F
 
 from franca.features.preprocess import normalise
 from franca.models.vision_transformer import VisionTransformer
-
-
-def principal_colours(patches: Tensor) -> Tensor:
-    """Map patch features to colours by a basis that all images share.
-
-    The sign of a component is arbitrary; here the entry of largest size is positive, so that pictures repeat.
-
-    Args:
-        patches: [B, N, D], D >= 3.
-
-    Returns:
-        [B, N, 3] in [0, 1]; each component is stretched from its 1st to its 99th percentile.
-    """
-    rows = patches.flatten(0, 1).float()
-    rows = rows - rows.mean(dim=0)
-    basis = torch.linalg.eigh(rows.T @ rows).eigenvectors[:, -3:].flip(1)  # [D, 3], largest first
-    largest = basis.gather(0, basis.abs().argmax(dim=0, keepdim=True))
-    components = rows @ (basis * largest.sign())  # [B*N, 3]
-    low, high = torch.quantile(components, torch.tensor([0.01, 0.99]), dim=0)
-    colours: Tensor = ((components - low) / (high - low).clamp(min=1e-12)).clamp(0, 1).unflatten(0, patches.shape[:2])
-    return colours
+from franca.viz.colours import joint_colours
 
 
 @torch.inference_mode()
@@ -50,7 +30,7 @@ def pca_figure(backbone: VisionTransformer, images: Sequence[Tensor], *, patches
     )
     preprocessing = backbone.preprocessing
     features = backbone.eval().features(normalise(squares, preprocessing.mean, preprocessing.std))
-    colours = principal_colours(features.patches).unflatten(1, features.grid)  # [B, h, w, 3]
+    colours = joint_colours(list(features.patches.unflatten(1, features.grid)))  # B of [h, w, 3]
     figure = Figure(figsize=(1.4 * len(images), 2.9), layout="constrained")
     axes = figure.subplots(2, len(images), squeeze=False)
     for column, (image, colour) in enumerate(zip(squares, colours, strict=True)):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -15,7 +17,10 @@ from franca.cli.data_options import PackOptions, PreviewOptions
 from franca.cli.main import main
 from franca.config.build import option_keys
 from franca.config.schema import Config, DataConfig
+from franca.data.decode import EXTENSIONS, MAX_PIXELS, MAX_PIXELS_OF_JPEG
 from franca.data.sources import open_source
+from franca.train.hooks import LimitBadSamples
+from tests.data.tars import picture, write_tar
 
 Run = Callable[..., int]
 
@@ -61,6 +66,23 @@ def test_check_of_bad_images_is_1(franca: Run, photos: Path, capsys: pytest.Capt
     assert shown["bad"] == "1 (11.11%)" and shown[""] == "1 truncated: cat/9.jpg"
     assert franca("check", str(photos), "workers=0", "sample=1") in (0, 1)
     assert lines(capsys)["read"].startswith("1 of 9 images")
+
+
+def test_files_that_no_sample_uses_are_counted_and_nothing_is_printed_in_between(
+    franca: Run, photos: Path, capsys: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
+) -> None:
+    (photos / "cat" / "notes.txt").write_text("x")
+    (photos / "cat" / "odd.tif").write_bytes(b"II*\0\xff\xff\xff\xff" + bytes(50))
+    Image.new("RGB", (40, 30)).save(photos / "cat/exif.jpg", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\x01\x12")
+    Image.fromarray(np.full((4, 4), np.inf, np.float32)).save(photos / "cat" / "infinite.tif")
+    assert franca("check", str(photos), "workers=0") == 1
+    printed = capsys.readouterr()
+    assert "other files     passed over: 1 (.txt 1)" in printed.out and printed.err == ""
+    assert not recwarn.list
+    write_tar(Path("shards/0.tar"), [("a.png", picture()), ("a.npy", b"x"), ("b.txt", b"x")])
+    for _ in range(2):
+        assert franca("index", "shards", "workers=0") == 0
+        assert lines(capsys)["other files"] == "passed over: 2 (.npy 1, .txt without an image 1)"
 
 
 def test_index_makes_what_is_missing(franca: Run, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -148,3 +170,8 @@ def test_options_on_the_page_about_data_exist() -> None:
     defaults = DataConfig()
     for text in (f"{defaults.num_lanes} lanes", f"{defaults.window:,}", f"default {defaults.max_bad_fraction:.0%}"):
         assert text in page.replace(" %", "%").replace("\n", " ")
+    flat = " ".join(page.split())
+    judge_after = inspect.signature(LimitBadSamples).parameters["judge_after"].default
+    assert f"Until {judge_after} samples are read" in flat
+    assert f"{MAX_PIXELS // 10**6} million pixels, for a JPEG {MAX_PIXELS_OF_JPEG // 10**6} million" in flat
+    assert f"Endings: {', '.join(ending[1:] for ending in EXTENSIONS)}." in flat

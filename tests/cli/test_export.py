@@ -10,6 +10,11 @@ from franca.cli.export import parse_size
 from franca.cli.main import main
 from franca.export import torch_file
 from franca.export.formats import FORMATS
+from franca.models.fingerprint import fingerprint
+from franca.models.hub import load
+from franca.models.projector import Projector
+from franca.models.projector_file import ProjectorFile
+from franca.models.safetensors import read_safetensors
 from franca.models.vision_transformer import VisionTransformer
 from franca.models.weights import save_backbone
 from tests.export.models import build
@@ -92,3 +97,51 @@ def test_sizes(text: str, size: tuple[int, int]) -> None:
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="no size"):
         parse_size(text)
+
+
+@pytest.fixture
+def projector(model: str, tmp_path: Path) -> str:
+    path = tmp_path / "rasa.safetensors"
+    directions = torch.randn(4, 16, generator=torch.Generator().manual_seed(0))
+    ProjectorFile(Projector.removing(directions), fingerprint(load(model))).write(path)
+    return str(path)
+
+
+def test_with_a_projector(model: str, projector: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A graph has patch tokens without position as a further output, compared with the backbone's."""
+    out = str(tmp_path / "a.onnx")
+    assert main(["export", model, out, "--format", "onnx", "--size", "16x8", "--rasa", projector]) == 0
+    text = capsys.readouterr().out
+    assert "patches_rasa " in text and "cls, patches, registers, patches_rasa = onnxruntime" in text
+
+
+def test_with_a_projector_folded_into_a_head(
+    model: str, projector: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weight = torch.randn(3, 16, generator=torch.Generator().manual_seed(1))
+    torch.save({"weight": weight}, tmp_path / "head.pth")
+    words = ["export", model, str(tmp_path / "a.pth"), "--format", "torch", "--rasa", projector]
+    assert main([*words, "--fold-rasa", str(tmp_path / "head.pth")]) == 0
+    assert "a_head.safetensors: head.pth for raw patch tokens" in capsys.readouterr().out
+    images = torch.randn(2, 3, 12, 12)
+    with torch.no_grad():
+        found = load(model, rasa=projector).forward_features(images)
+    folded = read_safetensors(tmp_path / "a_head.safetensors")[0]["weight"]
+    expected = found["patch_token_rasa"] @ weight.T
+    torch.testing.assert_close(found["x_norm_patchtokens"] @ folded.T, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--rasa", "RASA"], "format torch holds the layers of a backbone, and no projector"),
+        (["--fold-rasa", "RASA"], "--fold-rasa HEAD folds the projector of --rasa FILE into HEAD: give both"),
+        (["--rasa", "RASA", "--fold-rasa", "RASA"], "is no linear layer"),
+    ],
+)
+def test_wrong_use_of_a_projector(
+    words: list[str], expected: str, model: str, projector: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [projector if word == "RASA" else word for word in words]
+    assert main(["export", model, str(tmp_path / "a.pth"), "--format", "torch", *words]) == 2
+    assert expected in capsys.readouterr().err

@@ -23,6 +23,9 @@ class Server:
         self.root, self.address = root, address
         self.faults: dict[str, Any] = {}
         self.requests = Counter[str]()
+        self.headers: dict[str, dict[str, str]] = {}  # that a file has beside its length
+        self.asked = Counter[str]()  # requests for headers alone
+        self.answer_to_asking: int | str = 200  # a status, or ``stall``
         self.closing = threading.Event()
 
     def fault_of(self, name: str) -> Any:
@@ -62,8 +65,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         data = path.read_bytes()
         self.send_response(200)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
+        self._send_headers(len(data))
         if fault is None:
             self.wfile.write(data)
             return
@@ -73,6 +75,22 @@ class _Handler(BaseHTTPRequestHandler):
         while fault == "trickle" and not server.closing.wait(0.05):
             self.wfile.write(b"x")
         self.close_connection = True
+
+    def do_HEAD(self) -> None:
+        server: Server = self.server.franca  # type: ignore[attr-defined]
+        name = self.path.lstrip("/")
+        server.asked[name] += 1
+        if server.answer_to_asking == "stall":
+            server.closing.wait(20)
+        path = server.root / name
+        self.send_response(int(server.answer_to_asking) if path.is_file() else 404)
+        self._send_headers(path.stat().st_size if path.is_file() else 0)
+
+    def _send_headers(self, num_bytes: int) -> None:
+        self.send_header("Content-Length", str(num_bytes))
+        for header in self.server.franca.headers.get(self.path.lstrip("/"), {}).items():  # type: ignore[attr-defined]
+            self.send_header(*header)
+        self.end_headers()
 
     def log_message(self, *_: object) -> None:
         pass

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
+import os
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from franca.data import decode as module
-from franca.data.decode import REASONS, Picture, decode, decode_reduced
+from franca.data.decode import EXTENSIONS, FORMATS, MAX_PIXELS, REASONS, Picture, decode, decode_reduced
 from franca.data.sample import BadSample
 
 
@@ -105,7 +108,6 @@ def turn_back(image: Tensor, orientation: int) -> Tensor:
     return stored.flip(flipped)
 
 
-@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 def test_damaged_exif_does_not_lose_the_image() -> None:
     data = encoded(photo(), "jpeg", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\x01\x12")
     assert decode(data, "key").shape == (3, 40, 50)
@@ -147,6 +149,67 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(monkeypatch: pytest
         decode(encoded(photo()), "key")
     monkeypatch.setattr(module, "MAX_PIXELS", 40 * 50)
     assert decode(encoded(photo()), "key").shape == (3, 40, 50)
+
+
+def test_a_jpeg_may_be_larger(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_PIXELS", 0)
+    data = encoded(photo(), "jpeg")
+    assert decode(data, "key").shape == (3, 40, 50)
+    monkeypatch.setattr(module, "MAX_PIXELS_OF_JPEG", 40 * 50 - 1)
+    with pytest.raises(BadSample, match="too_large"):
+        decode(data, "key")
+
+
+def peak_bytes(label: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(label))
+
+
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="resets the peak of memory by /proc")
+@pytest.mark.parametrize("options", [{}, {"transparency": 0}])
+def test_a_palette_bomb_just_under_the_bound_takes_about_a_gigabyte(options: dict[str, int]) -> None:
+    data, part = encoded(Image.new("P", (2048, 2048)), **options), MAX_PIXELS / 2048**2
+    assert len(data) < 2000
+    Path("/proc/self/clear_refs").write_text("5")
+    before = peak_bytes("VmRSS")
+    decode(data, "key")
+    assert (peak_bytes("VmHWM") - before) * part < 1.2e9
+
+
+@pytest.mark.parametrize("height", [1, 255, 256, 600])
+def test_deep_grey_is_the_same_in_strips(height: int) -> None:
+    values = np.random.default_rng(0).normal(size=(height, 3)).astype(np.float32)
+    span = np.float64(values.max()) - values.min()
+    expected = np.rint((values.astype(np.float64) - values.min()) * (255 / max(span, 1e-12)))
+    assert decode(encoded(Image.fromarray(values), "tiff"), "key")[0].tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        encoded(photo(), "jpeg", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\x01\x12"),  # Pillow warns of its EXIF
+        encoded(Image.fromarray(np.array([[0.0, np.inf]], dtype=np.float32)), "tiff"),  # numpy, of its numbers
+        encoded(photo(), "tiff")[:-500],
+    ],
+)
+def test_odd_files_are_not_remarked_upon(data: bytes, recwarn: pytest.WarningsRecorder) -> None:
+    with contextlib.suppress(BadSample):
+        decode(data, "key")
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("format", ["ico", "tga", "pcx", "jpeg2000", "eps"])
+def test_formats_without_an_ending_of_ours_are_no_images(format: str) -> None:
+    with pytest.raises(BadSample, match="not_an_image"):
+        decode(encoded(photo(), format), "key")
+
+
+def test_every_ending_has_a_format_that_is_read() -> None:
+    for ending in EXTENSIONS:
+        name = Image.registered_extensions()[ending]
+        assert name in FORMATS
+        assert decode(encoded(photo(), name), "key").shape == (3, 40, 50)
+    assert decode(encoded(photo(), "mpo", save_all=True, append_images=[photo()]), "key").shape == (3, 40, 50)
 
 
 def test_bomb_is_refused() -> None:

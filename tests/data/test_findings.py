@@ -19,6 +19,7 @@ CLEAN = Findings(
     images_per_class=None,
     bad={},
     damaged_shards=[],
+    passed_over={},
     duplicates=Repeats(0, []),
     duplicate_keys=Repeats(0, []),
     workers=2,
@@ -36,6 +37,7 @@ def test_lines_of_a_clean_source() -> None:
         "speed": "140 images/s read and decoded by a process, 250 by 2 processes",
         "equal images": "none",
         "equal keys": "none",
+        "other files": "none",
         "bad": "none",
     }
 
@@ -46,6 +48,7 @@ def test_lines_of_what_is_wrong() -> None:
         bad={"truncated": Bad(10, ["a", "b"]), "empty": Bad(2, ["c", "d"])},
         damaged_shards=["x.tar: cut off in a file"],
         duplicates=Repeats(3, [["a", "e"], ["f", "g", "h"]]),
+        passed_over={".npy": 1200, "hidden": 1},
         images_per_class={"cat": 3, "dog": 997},
     )
     lines = list(found.lines())
@@ -53,11 +56,13 @@ def test_lines_of_what_is_wrong() -> None:
     assert ("", "10 truncated: a, b, …") in lines and ("", "2 empty: c, d") in lines
     assert ("damaged shard", "x.tar: cut off in a file") in lines
     assert ("equal images", "3 repeat another: a = e; f = g = h") in lines
+    assert ("other files", "passed over: 1,201 (.npy 1,200, hidden 1)") in lines
     assert ("images a class", "2 classes, 3 (cat) to 997 (dog) images") in lines
 
 
 def test_what_counts_as_wrong() -> None:
     assert CLEAN.is_clean and replace(CLEAN, duplicates=Repeats(1, [["a", "b"]])).is_clean
+    assert replace(CLEAN, passed_over={".txt": 1}).is_clean
     assert not replace(CLEAN, duplicate_keys=Repeats(1, [["a", "a"]])).is_clean
     assert not replace(CLEAN, damaged_shards=["x"]).is_clean
     assert not replace(CLEAN, bad={"empty": Bad(1, ["a"])}).is_clean

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import resource
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from franca.data import open_shards, shard_cache
 from franca.data.open_shards import OpenShards, ShardError
 from franca.data.shard_cache import RemoteSettings, ShardCache
-from franca.data.tar_index import ShardIndex, index_shard
+from franca.data.tar_index import IMAGE, ShardIndex, index_shard
 from franca.errors import DataError
 
 from .servers import Server, serve
@@ -88,3 +89,18 @@ def test_at_most_a_quarter_of_the_files_of_a_process_are_shards(monkeypatch: pyt
     for soft, most in ((400, 100), (1 << 20, 256), (resource.RLIM_INFINITY, 256), (2, 1)):
         monkeypatch.setattr(resource, "getrlimit", lambda _, soft=soft: (soft, soft))
         assert open_shards._max_open() == most
+
+
+def test_a_copy_that_was_fetched_again_is_read_by_its_own_index(server: Server, tmp_path: Path) -> None:
+    shards = shards_of(server, tmp_path, max_bytes=1 << 20)
+    assert first_image(shards, 0) == b"0" * 3000
+    copy = shards._cache.path_of(shards.name(0))
+    os.utime(copy, ns=(0, 0))  # as if dropped and fetched again
+    assert first_image(shards, 0) == b"0" * 3000
+    old = shards.opened(0).index.span(IMAGE, 0)
+    assert old is not None
+    write_tar(copy, [("first.png", b"new" * 50), ("second.png", b"x")])
+    with pytest.raises(ShardError, match=r"0\.tar was replaced while it was in use") as caught:
+        shards.read(0, old)
+    assert caught.value.reason == "replaced"
+    assert first_image(shards, 0) == b"new" * 50 and len(shards.opened(0).index) == 2

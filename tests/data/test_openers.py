@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from franca.data.openers import FetchError, is_remote, open_stream, remote_glob, require_opener, scheme_of
+from franca.data import openers
+from franca.data.openers import FetchError, ask_version, is_remote, open_stream, remote_glob, require_opener, scheme_of
+from franca.data.versions import Version
 from franca.errors import DataError
 
 from .servers import serve
@@ -79,9 +81,17 @@ def test_output_of_a_command(tmp_path: Path) -> None:
     (tmp_path / "x y").write_bytes(b"abc" * 9000)
     assert fetch(f"pipe:cat '{tmp_path}/x y' | tr a-z A-Z") == b"ABC" * 9000
     assert failure(f"pipe:cat {tmp_path}/none 2>/dev/null").reason == "command_failed"
+    assert failure("pipe:false | cat").reason == "command_failed"
+    assert failure(f"pipe:cat {tmp_path}/none 2>/dev/null | gzip -c | cat").reason == "command_failed"
     began = time.perf_counter()
     assert failure("pipe:echo a; exec sleep 20", 0.3).reason == "timeout"
     assert time.perf_counter() - began < 3
+
+
+def test_a_shell_without_pipefail_runs_commands_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openers.shutil, "which", lambda name: None)
+    assert fetch("pipe:echo a | tr a b") == b"b\n"
+    assert failure("pipe:exit 3").reason == "command_failed"
 
 
 def test_a_command_that_is_not_read_to_its_end_must_still_end_well() -> None:
@@ -131,3 +141,17 @@ def test_what_cannot_be_listed_or_opened(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setitem(sys.modules, "fsspec", None)
     with pytest.raises(DataError, match=r"nothing opens s3:// .*pip install 'franca-vision\[remote\]'"):
         require_opener("s3://bucket/x.tar")
+
+
+def test_what_a_server_says_about_a_file_without_sending_it(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(bytes(5000))
+    with serve(tmp_path) as server:
+        server.headers["x"] = {"ETag": '"1"', "Last-Modified": "Mon, 02 Nov 2026 10:00:00 GMT"}
+        found = ask_version(f"{server.address}/x", 5)
+        assert found == Version('"1"', "Mon, 02 Nov 2026 10:00:00 GMT", 5000) and not server.requests
+        with open_stream(f"{server.address}/x", 5) as stream:
+            assert stream.version == found and stream.num_bytes == 5000
+        with pytest.raises(FetchError) as caught:
+            ask_version(f"{server.address}/none", 5)
+        assert caught.value.reason == "http_404"
+    assert ask_version("pipe:exit 3", 5) == Version()

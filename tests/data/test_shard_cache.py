@@ -44,7 +44,9 @@ def cache_in(folder: Path, *, shards: float = 100, timeout: float = 0.5, retries
 
 
 def copies(cache: ShardCache) -> set[str]:
-    return {path.name for path in cache.settings.folder.iterdir() if path.suffix not in (".lock", ".failed")}
+    return {
+        path.name for path in cache.settings.folder.iterdir() if path.suffix not in (".lock", ".failed", ".version")
+    }
 
 
 def test_a_shard_is_fetched_once(server: Server, tmp_path: Path) -> None:
@@ -251,3 +253,106 @@ def test_a_folder_that_cannot_be_used(server: Server, tmp_path: Path) -> None:
     with pytest.raises(FetchError) as caught:
         cache_in(tmp_path).local(f"{server.address}/1.tar")
     assert caught.value.reason == "cache_unusable"
+
+
+class TestReplaced:
+    """A shard becomes another file at its address."""
+
+    @staticmethod
+    def put(server: Server, data: bytes, etag: str) -> str:
+        """Serve other bytes of the same length."""
+        (server.root / "1.tar").write_bytes(data)
+        server.headers["1.tar"] = {"ETag": etag}
+        return f"{server.address}/1.tar"
+
+    def test_it_is_fetched_again_by_the_next_run(
+        self, server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        address = self.put(server, b"a" * SIZE, "1")
+        first = cache_in(tmp_path)
+        assert first.local(address).read_bytes() == b"a" * SIZE
+        self.put(server, b"b" * SIZE, "2")
+        assert first.local(address).read_bytes() == b"a" * SIZE and not server.asked  # looked at once a run
+        before = time.time()
+        assert cache_in(tmp_path).local(address).read_bytes() == b"b" * SIZE
+        assert (server.requests["1.tar"], server.asked["1.tar"]) == (2, 1)
+        assert "1.tar was replaced since it was fetched" in caplog.text
+        assert first.was_replaced(address, before - 5) and not first.was_replaced(address, time.time() + 5)
+        assert not first.was_replaced(f"{server.address}/2.tar", 0)
+
+    def test_the_processes_of_a_run_ask_once(self, server: Server, tmp_path: Path) -> None:
+        address = self.put(server, b"a" * SIZE, "1")
+        cache_in(tmp_path).local(address)
+        cache = cache_in(tmp_path)
+        for _ in range(2):
+            with multiprocessing.get_context("fork").Pool(4) as pool:
+                pool.map(cache.local, [address] * 8, chunksize=1)
+        assert (server.requests["1.tar"], server.asked["1.tar"]) == (1, 1)
+        self.put(server, b"b" * SIZE, "2")
+        cache = cache_in(tmp_path)
+        with multiprocessing.get_context("fork").Pool(4) as pool:
+            assert {path.read_bytes() for path in pool.map(cache.local, [address] * 8)} == {b"b" * SIZE}
+        assert (server.requests["1.tar"], server.asked["1.tar"]) == (2, 2)
+
+    def test_a_copy_of_which_nothing_was_kept_is_compared_by_size(self, server: Server, tmp_path: Path) -> None:
+        address = f"{server.address}/1.tar"
+        copy = cache_in(tmp_path).local(address)
+        copy.with_suffix(".version").unlink()
+        assert cache_in(tmp_path).local(address).exists() and server.requests["1.tar"] == 1
+        copy.with_suffix(".version").unlink()
+        (server.root / "1.tar").write_bytes(b"longer" * SIZE)
+        assert cache_in(tmp_path).local(address).stat().st_size == 6 * SIZE
+
+    @pytest.mark.parametrize("answer", [500, 501, 405, "stall"])
+    def test_a_server_that_does_not_say_is_not_asked_on_and_on(
+        self, server: Server, tmp_path: Path, answer: int | str
+    ) -> None:
+        addresses = [f"{server.address}/{number}.tar" for number in range(8)]
+        for address in addresses:
+            cache_in(tmp_path).local(address)
+        server.answer_to_asking = answer
+        cache, began = cache_in(tmp_path, timeout=0.3), time.perf_counter()
+        for address in addresses:
+            cache.local(address)
+        assert server.asked.total() == 1 and time.perf_counter() - began < 2
+
+    def test_a_shard_that_is_gone_is_still_here_and_the_others_are_compared(
+        self, server: Server, tmp_path: Path
+    ) -> None:
+        address = self.put(server, b"a" * SIZE, "1")
+        other = f"{server.address}/2.tar"
+        for name in (address, other):
+            cache_in(tmp_path).local(name)
+        (server.root / "1.tar").unlink()
+        cache = cache_in(tmp_path)
+        assert cache.local(address).read_bytes() == b"a" * SIZE
+        cache.local(other)
+        assert server.asked == {"1.tar": 1, "2.tar": 1}
+
+    def test_a_copy_stays_when_its_successor_cannot_be_had(self, server: Server, tmp_path: Path) -> None:
+        address = self.put(server, b"a" * SIZE, "1")
+        cache_in(tmp_path).local(address)
+        self.put(server, b"b" * SIZE, "2")
+        server.faults["1.tar"] = "drop"
+        assert cache_in(tmp_path, retries=0).local(address).read_bytes() == b"a" * SIZE
+        server.faults.clear()
+        assert cache_in(tmp_path, retries=0).local(address).read_bytes() == b"b" * SIZE
+
+    def test_a_read_only_folder_is_used_as_it_is(
+        self, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        address = self.put(server, b"a" * SIZE, "1")
+        cache_in(tmp_path).local(address)
+        self.put(server, b"b" * SIZE, "2")
+        monkeypatch.setattr(shard_cache, "locked", Mock(side_effect=PermissionError(13, "read-only")))
+        assert cache_in(tmp_path).local(address).read_bytes() == b"a" * SIZE
+
+    def test_an_object_store(self, tmp_path: Path) -> None:
+        import fsspec
+
+        store = fsspec.filesystem("memory")
+        store.pipe("/replaced/1.tar", b"a" * SIZE)
+        assert cache_in(tmp_path).local("memory://replaced/1.tar").read_bytes() == b"a" * SIZE
+        assert cache_in(tmp_path).local("memory://replaced/1.tar").read_bytes() == b"a" * SIZE
+        store.pipe("/replaced/1.tar", b"b" * SIZE)
+        assert cache_in(tmp_path).local("memory://replaced/1.tar").read_bytes() == b"b" * SIZE

@@ -176,3 +176,13 @@ def test_real_frames_in_a_folder(test_data: Path) -> None:
 
 def test_copies_have_a_folder_of_their_own(tmp_path: Path) -> None:
     assert remote_settings(PerformanceConfig(cache_dir=str(tmp_path))).folder == tmp_path / "franca-shards"
+
+
+def test_files_that_no_sample_uses_are_told_of(tmp_path: Path) -> None:
+    write_tar(tmp_path / "tars/0.tar", [("a.png", picture()), ("a.npy", b"x"), ("b.txt", b"no image")])
+    described = describe(open_source(str(tmp_path / "tars")))
+    assert described.endswith("1 image, other files passed over: 2 (.npy 1, .txt without an image 1)")
+    (tmp_path / "a.png").write_bytes(picture())
+    (tmp_path / "notes.txt").write_text("x")
+    described = describe(open_source(str(tmp_path), kind="folder"))
+    assert described == "folder, 1 image, other files passed over: 3 (.txt 1, .tar 1, .index 1)"

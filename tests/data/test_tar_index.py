@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from franca.data import tar_index
-from franca.data.tar_index import CAPTION, JSON, LABEL, Span, cached_count, index_places, index_shard
+from franca.data.tar_index import CAPTION, JSON, LABEL, Span, cached_summary, index_places, index_shard
 from franca.errors import DataError
 
 from .tars import picture, write_tar
@@ -36,7 +36,10 @@ def test_members_are_grouped_up_to_the_first_dot_of_the_name(tmp_path: Path) -> 
         ("no_extension", b"E"),
     ]
     index = index_shard(write_tar(tmp_path / "x.tar", members))
-    assert (index.damage, index.num_ignored) == (None, 3)
+    assert (index.damage, index.passed_over) == (
+        None,
+        {".txt without an image": 1, "hidden": 1, "no ending": 1},
+    )
     assert [entry.key for entry in index.entries] == ["one", "two", "a.b/three"]
     data = (tmp_path / "x.tar").read_bytes()
     spans = [(entry.image, entry.label) for entry in index.entries]
@@ -130,12 +133,12 @@ class TestKeeping:
         return write_tar(tmp_path / "data/x.tar", [("a.png", b"A"), ("b.cls", b"1"), ("b.png", b"BB")])
 
     def test_beside_the_tar_and_used_from_there(self, tar: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        assert cached_count(tar) is None
+        assert cached_summary(tar) is None
         first = index_shard(tar)
         assert sorted(path.name for path in tar.parent.iterdir()) == ["x.tar", "x.tar.index"]
         monkeypatch.setattr(tar_index, "_scan", None)
         again = index_shard(tar)
-        assert cached_count(tar) == len(again) == 2
+        assert cached_summary(tar) == (len(again), {}) == (2, {})
         assert again.entries == first.entries
         assert _is_mapped(again.spans["image"]) and _is_mapped(again.keys.characters)
 
@@ -150,7 +153,7 @@ class TestKeeping:
         monkeypatch.setattr(tar_index, "write_arrays", read_only)
         assert len(index_shard(tar)) == 2
         assert [place.exists() for place in index_places(tar)] == [False, True]
-        assert cached_count(tar) == 2
+        assert cached_summary(tar) == (2, {})
 
     def test_in_memory_when_nothing_can_be_written(
         self, tar: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -168,7 +171,7 @@ class TestKeeping:
         write_tar(tar, [("c.png", b"C"), ("d.cls", b"1"), ("d.png", b"DD")])
         assert os.stat(tar).st_size == before.st_size
         os.utime(tar, ns=(0, before.st_mtime_ns + 1))
-        assert cached_count(tar) is None
+        assert cached_summary(tar) is None
         assert [entry.key for entry in index_shard(tar).entries] == ["c", "d"]
 
     @pytest.mark.parametrize("keep", [0, 5, 20, 100, -1])

@@ -203,3 +203,16 @@ def test_img2dataset_shards(test_data: Path) -> None:
     assert sample.key.startswith("00001.tar/00001")
     assert sample.json["caption"] == sample.caption
     assert all(min(source.read(index).image.shape[1:]) <= 256 for index in range(0, 101, 10))
+
+
+def test_files_that_no_sample_uses_are_told_of_once_where_the_start_did_not(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    paths = [write_tar(tmp_path / f"{n}.tar", [("a.png", picture()), ("a.npy", b"x")]) for n in range(3)]
+    source = TarSource(paths, "here")
+    assert source.passed_over == {".npy": 3}
+    known = TarSource.of_counts([(str(path), 1) for path in paths], "here")
+    for opened in (source, known):
+        for index in range(3):
+            opened.read(index)
+    assert caplog.text.count("holds files that no sample uses: 1 (.npy 1)") == 1

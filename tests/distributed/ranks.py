@@ -12,7 +12,13 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 # Ranks are forked from a process that has imported all this once.
-PRELOADED = ["torch.distributed.fsdp", "torch.distributed.checkpoint", "franca.cli.main", "franca.train.pretrain"]
+PRELOADED = [
+    "torch._dynamo",  # which every optimizer imports
+    "torch.distributed.fsdp",
+    "torch.distributed.checkpoint",
+    "franca.cli.main",
+    "franca.train.pretrain",
+]
 METHOD = "forkserver"
 
 

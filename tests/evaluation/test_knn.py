@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier
 
 from franca.errors import DataError
-from franca.evaluation import knn
-from franca.evaluation.knn import KnnSettings, run, vote
+from franca.evaluation import neighbours
+from franca.evaluation.knn import KnnSettings, check_before, run, vote
 from franca.features.table import FeatureTable
 from tests.evaluation.clusters import clusters
 
@@ -66,6 +67,14 @@ def test_prefixes_are_cut_before_they_are_normalised() -> None:
     assert found["top1_d16"] == found["top1"]
 
 
+def test_beside_prefixes_stands_pca_fitted_to_train_alone() -> None:
+    found = run(TRAIN, VAL, KnnSettings(prefixes=True)).metrics
+    for width in (16, 8, 4, 2):
+        pca = PCA(width).fit(TRAIN.embedding.double().numpy())
+        turned = [replace(t, cls=torch.from_numpy(pca.transform(t.embedding.double()))[:, None]) for t in (TRAIN, VAL)]
+        assert found[f"top1_d{width}_pca"] == pytest.approx(top(reference(*turned, 20), VAL.labels), abs=0.009)
+
+
 def test_embeddings_that_are_almost_parallel_are_still_told_apart() -> None:
     """A network at its start maps all images to nearly one point; rounding must not decide there."""
     far = torch.full((16,), 1e4)
@@ -76,10 +85,15 @@ def test_embeddings_that_are_almost_parallel_are_still_told_apart() -> None:
         assert found > 0.3
 
 
-def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = run(TRAIN, VAL, KnnSettings()).metrics
-    monkeypatch.setattr(knn, "MAX_SIMILARITIES", 7 * len(TRAIN))
-    assert run(TRAIN, VAL, KnnSettings()).metrics == whole
+def test_less_memory_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = KnnSettings(prefixes=True, k=5, other_k=[10], memory_mib=1)
+    whole = run(TRAIN, VAL, settings).metrics
+    monkeypatch.setattr(neighbours, "MAX_BANK_ROWS", 31)
+    cut = run(TRAIN, VAL, settings).metrics
+    assert whole.keys() == cut.keys()
+    for metric in whole:
+        if "_d1_pca" not in metric and not metric.endswith("_d1"):  # in one dimension all neighbours are alike
+            assert cut[metric] == whole[metric]
 
 
 def test_images_in_memory_find_themselves() -> None:
@@ -101,6 +115,9 @@ def test_a_k_beyond_train_is_left_out_with_a_note() -> None:
 def test_the_headline_needs_k_images() -> None:
     with pytest.raises(DataError, match="k=301 neighbours are asked for, train= has 300 images; lower k"):
         run(TRAIN, VAL, KnnSettings(k=301))
+    with pytest.raises(DataError, match="lower k"):
+        check_before(KnnSettings(k=301), num_train=300)
+    check_before(KnnSettings(k=300), num_train=300)
 
 
 def test_no_top5_for_few_classes() -> None:

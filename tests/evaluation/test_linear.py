@@ -6,16 +6,24 @@ from dataclasses import replace
 
 import pytest
 import torch
+from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from franca.errors import DataError
-from franca.evaluation.linear import LinearSettings, grid, held_out_rows, joint_features, run, wanted
+from franca.evaluation.columns import side_by_side
+from franca.evaluation.held_out import held_out_rows
+from franca.evaluation.linear import LinearSettings, grid, run, wanted
 from franca.features.table import FeatureTable, Wanted
 from tests.evaluation.clusters import clusters
 
 TRAIN, VAL = clusters(400, seed=0, spread=4), clusters(200, seed=1, spread=4)
 QUICK = LinearSettings(epochs=10, probe_batch_size=64, learning_rates=[1e-3, 1e-2, 0.1])
+
+
+def joint(table: FeatureTable) -> Tensor:
+    """All columns of a table but those of PCA."""
+    return side_by_side(table.cls, table.patch_mean)
 
 
 def only(table: FeatureTable, rows: Tensor) -> FeatureTable:
@@ -27,15 +35,15 @@ def only(table: FeatureTable, rows: Tensor) -> FeatureTable:
 
 def test_about_as_good_as_logistic_regression() -> None:
     result = run(TRAIN, VAL, QUICK)
-    references = [LogisticRegression(C=c, max_iter=300).fit(joint_features(TRAIN), TRAIN.labels) for c in (1e-4, 1e-3)]
-    best = max(reference.score(joint_features(VAL), VAL.labels) for reference in references)
+    references = [LogisticRegression(C=c, max_iter=300).fit(joint(TRAIN), TRAIN.labels) for c in (1e-4, 1e-3)]
+    best = max(reference.score(joint(VAL), VAL.labels) for reference in references)
     assert result.metrics["top1"] == pytest.approx(best, abs=0.05)
     assert result.metrics["top1"] < result.metrics["top5"] <= 1
     assert result.settings["winners"]["top1"]["features"] == "last_4+patch_mean"  # five noisy views beat one
 
 
 def test_the_grid_takes_the_columns_it_names() -> None:
-    joint = joint_features(TRAIN)
+    columns = joint(TRAIN)
     assert TRAIN.patch_mean is not None
     expected = {
         "last_1": TRAIN.embedding,
@@ -43,11 +51,11 @@ def test_the_grid_takes_the_columns_it_names() -> None:
         "last_4": TRAIN.cls.flatten(1),
         "last_4+patch_mean": torch.cat([TRAIN.cls.flatten(1), TRAIN.patch_mean], 1),
     }
-    groups = grid(TRAIN, LinearSettings())
-    assert [group.name for group in groups] == list(expected)
-    for group in groups:
-        assert torch.equal(joint[:, group.columns], expected[group.name])
-        assert len(group.learning_rates) == 13
+    candidates = grid(TRAIN, LinearSettings())
+    assert list(dict.fromkeys(candidate.name for candidate in candidates)) == list(expected)
+    assert len(candidates) == 52
+    for candidate in candidates:
+        assert torch.equal(columns[:, candidate.start : candidate.stop], expected[candidate.name])
 
 
 def test_the_choice_does_not_depend_on_validation_images() -> None:
@@ -70,29 +78,40 @@ def test_the_winner_is_refitted_on_held_out_images_too() -> None:
 
 def test_prefixes_are_probes_of_their_own() -> None:
     result = run(TRAIN, VAL, replace(QUICK, prefixes=True))
-    assert list(result.metrics) == ["top1", "top5", "top1_d16", "top1_d8", "top1_d4", "top1_d2", "top1_d1"]
+    widths = (16, 8, 4, 2, 1)
+    nested, components = [f"top1_d{width}" for width in widths], [f"top1_d{width}_pca" for width in widths]
+    assert list(result.metrics) == ["top1", "top5", *nested, *components]
     cut = replace(TRAIN, cls=TRAIN.cls[..., :4]), replace(VAL, cls=VAL.cls[..., :4])
     alone = run(*cut, replace(QUICK, num_blocks=[1], patch_mean=[False]))
     assert alone.metrics["top1"] == result.metrics["top1_d4"]
     assert result.metrics["top1_d1"] < result.metrics["top1_d16"] < result.metrics["top1"]
 
 
+def test_principal_components_are_those_of_scikit_learn() -> None:
+    result = run(TRAIN, VAL, replace(QUICK, prefixes=True))
+    pca = PCA(4).fit(TRAIN.embedding)
+    turned = [
+        replace(table, cls=torch.from_numpy(pca.transform(table.embedding))[:, None].float(), patch_mean=None)
+        for table in (TRAIN, VAL)
+    ]
+    assert run(*turned, QUICK).metrics["top1"] == pytest.approx(result.metrics["top1_d4_pca"], abs=1e-9)
+
+
+def test_the_published_habit_chooses_on_val_and_says_so() -> None:
+    honest, habit = run(TRAIN, VAL, QUICK), run(TRAIN, VAL, replace(QUICK, selection="val"))
+    assert habit.metrics["top1"] >= honest.metrics["top1"]
+    assert habit.settings["winners"]["top1"]["val_top1"] == habit.metrics["top1"]
+    assert any("12 probes on val= itself" in note for note in habit.notes)
+    assert not any("val= itself" in note for note in honest.notes)
+
+
 def test_the_same_seed_gives_the_same_numbers() -> None:
     assert run(TRAIN, VAL, QUICK) == run(TRAIN, VAL, QUICK)
 
 
-@pytest.mark.parametrize("fraction", [0.1, 0.5, 0.9])
-def test_held_out_images_are_of_every_class(fraction: float) -> None:
-    labels = torch.tensor([0] * 50 + [1] * 10 + [2] * 2 + [3])
-    held_out = held_out_rows(labels, fraction, seed=1)
-    counts = [int(held_out[labels == label].sum()) for label in range(4)]
-    assert counts == [round(50 * fraction), round(10 * fraction), 1, 0]
-    assert not torch.equal(held_out, held_out_rows(labels, fraction, seed=2))
-
-
 def test_what_a_model_lacks_is_left_out_with_a_note() -> None:
     short = [replace(table, cls=table.cls[:, -2:], patch_mean=None) for table in (TRAIN, VAL)]
-    assert [group.name for group in grid(short[0], LinearSettings())] == ["last_1", "last_2"]
+    assert {candidate.name for candidate in grid(short[0], LinearSettings())} == {"last_1", "last_2"}
     notes = run(*short, QUICK).notes
     assert any("2 block(s)" in note for note in notes) and any("no patch embeddings" in note for note in notes)
 

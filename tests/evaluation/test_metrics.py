@@ -24,6 +24,7 @@ def test_top5_says_nothing_about_five_classes() -> None:
 
 
 def test_prefixes_are_whole_numbers() -> None:
-    assert prefix_widths(384) == [384, 192, 96, 48, 24]
+    assert prefix_widths(384) == [384, 192, 96, 48, 24, 12, 6]
+    assert prefix_widths(1024)[-1] == 16  # a sixty-fourth
     assert prefix_widths(100) == [100, 50, 25]
     assert prefix_widths(3) == [3]

@@ -8,23 +8,24 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from franca.evaluation.linear import joint_features
-from franca.evaluation.probes import Group, Standardiser, accuracy_and_loss, train_probes
+from franca.evaluation.columns import Standardiser, side_by_side
+from franca.evaluation.probes import Candidate, Trainer, batches_of, judge
 from tests.evaluation.clusters import clusters
 
 TABLE = clusters(100, seed=0, layers=2)
-GROUPS = [
-    Group("all", slice(0, 48), (0.01, 0.3)),
-    Group("last", slice(16, 32), (0.1,)),
-    Group("cut", slice(16, 20), (1.0,)),
+CANDIDATES = [
+    Candidate("all", 0, 48, 0.01),
+    Candidate("last", 16, 32, 0.1),
+    Candidate("all", 0, 48, 0.3),
+    Candidate("cut", 16, 20, 1.0),
 ]
 EPOCHS, BATCH_SIZE, NUM_CLASSES = 3, 32, 7
 
 
 def features_and_labels() -> tuple[Tensor, Tensor]:
-    features = joint_features(TABLE)
+    features = side_by_side(TABLE.cls, TABLE.patch_mean)
     assert TABLE.labels is not None
-    return Standardiser.of(features)(features), TABLE.labels
+    return Standardiser.of([features])(features), TABLE.labels
 
 
 def trained_alone(columns: slice, learning_rate: float) -> nn.Linear:
@@ -48,24 +49,17 @@ def trained_alone(columns: slice, learning_rate: float) -> nn.Linear:
 
 def test_together_equals_alone() -> None:
     features, labels = features_and_labels()
-    together = train_probes(
-        features, labels, GROUPS, num_classes=NUM_CLASSES, epochs=EPOCHS, batch_size=BATCH_SIZE, seed=5
-    )
-    for group, probes in zip(GROUPS, together, strict=True):
-        logits = probes.logits(features)
-        accuracies, losses = accuracy_and_loss(probes, features, labels)
-        for index, learning_rate in enumerate(group.learning_rates):
-            alone = trained_alone(group.columns, learning_rate)(features[:, group.columns]).detach()
-            torch.testing.assert_close(logits[:, index], alone, atol=1e-4, rtol=1e-4)
-            torch.testing.assert_close(losses[index], nn.functional.cross_entropy(alone, labels), atol=1e-4, rtol=1e-4)
-            assert accuracies[index].item() == pytest.approx((alone.argmax(1) == labels).float().mean().item())
-
-
-def test_standardised_features_have_mean_0_and_deviation_1() -> None:
-    features = joint_features(TABLE)
-    features[:, 3] = 7.7  # a dimension that never changes
-    standardised = Standardiser.of(features)(features)
-    others = torch.arange(features.shape[1]) != 3
-    torch.testing.assert_close(standardised.mean(0), torch.zeros(48), atol=1e-5, rtol=0)
-    torch.testing.assert_close(standardised.std(0, correction=0)[others], torch.ones(47), atol=1e-4, rtol=0)
-    assert standardised[:, 3].abs().max() == 0
+    steps = EPOCHS * math.ceil(len(labels) / BATCH_SIZE)
+    trainer = Trainer(CANDIDATES, num_classes=NUM_CLASSES, num_steps=steps, device=features.device)
+    for rows in batches_of(torch.arange(len(labels)), epochs=EPOCHS, batch_size=BATCH_SIZE, seed=5):
+        trainer.step(features[rows], labels[rows])
+    assert [len(group.candidates) for group in trainer.groups] == [2, 1, 1]
+    scores = judge(trainer.groups, [(features[:30], labels[:30]), (features[30:], labels[30:])])
+    assert set(scores) == set(CANDIDATES)
+    for group in trainer.groups:
+        for index, candidate in enumerate(group.candidates):
+            alone = trained_alone(group.columns, candidate.learning_rate)(features[:, group.columns]).detach()
+            torch.testing.assert_close(group.logits(features)[:, index], alone, atol=1e-4, rtol=1e-4)
+            loss = nn.functional.cross_entropy(alone, labels)
+            assert scores[candidate].loss == pytest.approx(loss.item(), abs=1e-4)
+            assert scores[candidate].accuracy == pytest.approx((alone.argmax(1) == labels).float().mean().item())

@@ -84,7 +84,7 @@ def test_timm_weights_from_a_file(tmp_path: Path) -> None:
     opened = open_backbone("timm:test_vit", weights=str(tmp_path / "weights.pth"))
     for name, tensor in opened.state_dict().items():
         assert torch.equal(tensor, model.state_dict()[name])
-    with pytest.raises(CheckpointError, match=r"weights of another model.*[Mm]issing"):
+    with pytest.raises(CheckpointError, match="weights of another model"):
         open_backbone("timm:resnet10t", weights=str(tmp_path / "weights.pth"))
 
 

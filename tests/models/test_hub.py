@@ -12,7 +12,10 @@ import torch
 import franca
 from franca.errors import CheckpointError, ConfigError
 from franca.models import releases
+from franca.models.fingerprint import fingerprint
 from franca.models.hub import load
+from franca.models.projector import Projector
+from franca.models.projector_file import ProjectorFile
 from franca.models.registry import build_release
 from franca.models.releases import Weights
 from franca.models.vision_transformer import VisionTransformer
@@ -324,3 +327,57 @@ def test_a_cached_file_that_cannot_be_read_is_named(site: Site, released: Weight
     cached.unlink()
     site.files["/a.pth"] = checkpoint.read_bytes()
     assert load("franca_vitb14", **FOREIGN).width == SMALL["width"]
+
+
+@pytest.fixture
+def rasa(run: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "rasa.safetensors"
+    directions = torch.randn(4, 16, generator=torch.Generator().manual_seed(7))
+    ProjectorFile(Projector.removing(directions), fingerprint(load(run))).write(path)
+    return path
+
+
+def test_a_projector_gives_further_patch_tokens(run: Path, rasa: Path) -> None:
+    images = torch.randn(1, 3, 28, 42)
+    raw = load(run).forward_features(images)
+    for model in (
+        load(run, rasa=rasa),
+        franca.load(run, rasa=str(rasa)),
+        load("franca_vits14", weights=run, rasa=rasa, **TINY),
+    ):
+        found = model.forward_features(images)
+        assert set(found) - set(raw) == {"patch_token_rasa"}
+        for name, value in raw.items():
+            torch.testing.assert_close(found[name], value, rtol=0, atol=0)
+        expected = Projector.removing(torch.randn(4, 16, generator=torch.Generator().manual_seed(7)))(
+            raw["x_norm_patchtokens"]
+        )
+        torch.testing.assert_close(found["patch_token_rasa"], expected)
+        assert set(model.state_dict()) == set(load(run).state_dict())
+        assert torch.equal(model(images), load(run)(images))
+
+
+def test_a_projector_with_positions_for_other_images(run: Path, rasa: Path) -> None:
+    """It belongs to the weights of the file, whatever grid their positions are brought to."""
+    model = load("franca_vits14", weights=run, rasa=rasa, img_size=56, **TINY)
+    assert model.position_grid == (4, 4)
+    assert "patch_token_rasa" in model.forward_features(torch.randn(1, 3, 56, 56))
+
+
+def test_a_projector_of_other_weights_or_none(run: Path, rasa: Path) -> None:
+    with pytest.raises(CheckpointError, match="was fitted on another backbone"):
+        load("franca_vits14", pretrained=False, rasa=rasa, **TINY, num_registers=1)
+    with pytest.raises(CheckpointError, match=r"No projector .*none: no such file"):
+        load(run, rasa=run / "none")
+    with pytest.raises(ConfigError, match="rasa is 3, but must be"):
+        load(run, rasa=3)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="tokens of width 8, the backbone has 16"):
+        load(run).attach_projector(Projector.removing(torch.ones(1, 8)))
+
+
+def test_a_projector_moves_with_the_model(run: Path, rasa: Path) -> None:
+    model = load(run, rasa=rasa).bfloat16()
+    tokens = model.forward_features(torch.randn(1, 3, 28, 28).bfloat16())["patch_token_rasa"]
+    assert tokens.dtype == torch.bfloat16
+    model.attach_projector(None)
+    assert "patch_token_rasa" not in model.forward_features(torch.randn(1, 3, 28, 28).bfloat16())

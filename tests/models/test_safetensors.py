@@ -98,7 +98,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyt
     def fail(_: object) -> bytearray:
         raise OSError("disk full")
 
-    monkeypatch.setattr(ours, "_to_bytes", fail)
+    monkeypatch.setattr(ours, "to_bytes", fail)
     with pytest.raises(OSError, match="disk full"):
         write_safetensors(tmp_path / "a", {"w": torch.zeros(2)})
     assert torch.equal(read_safetensors(tmp_path / "a")[0]["w"], torch.ones(2))

@@ -1,32 +1,11 @@
-"""Principal components as colours."""
+"""A figure of patch colours."""
 
 from __future__ import annotations
 
 import torch
 
 from franca.models.vision_transformer import VisionTransformer
-from franca.report.pca import pca_figure, principal_colours
-
-
-def test_planted_directions_are_found_in_the_order_of_their_spread() -> None:
-    generator = torch.Generator().manual_seed(0)
-    axes = torch.linalg.qr(torch.randn(8, 8, generator=generator)).Q[:3]
-    weights = torch.randn(2, 50, 3, generator=generator)
-    patches = weights * torch.tensor([10.0, 3.0, 1.0]) @ axes
-    colours = principal_colours(patches)
-    assert colours.shape == (2, 50, 3) and colours.min() == 0 and colours.max() == 1
-    for component in range(3):
-        pair = torch.stack([colours[..., component].flatten(), weights[..., component].flatten()])
-        assert torch.corrcoef(pair)[0, 1].abs() > 0.9
-
-
-def test_the_sign_is_stable() -> None:
-    patches = torch.randn(2, 30, 5, generator=torch.Generator().manual_seed(1))
-    torch.testing.assert_close(principal_colours(patches.flip(0)).flip(0), principal_colours(patches))
-
-
-def test_equal_patches_give_a_picture_all_the_same() -> None:
-    assert principal_colours(torch.ones(1, 4, 5)).isfinite().all()
+from franca.report.pca import pca_figure
 
 
 def test_a_figure_has_images_above_and_colours_below() -> None:

@@ -1,0 +1,1 @@
+"""Protocols that judge patch features, and their parts."""

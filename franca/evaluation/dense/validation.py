@@ -1,0 +1,130 @@
+"""Judges segmentation heads on whole images, at the resolution of their masks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from franca.data.sample import BadSample, Sample, Source
+from franca.distributed.reduce import sum_over_ranks
+from franca.distributed.together import gather, raise_together, share_of
+from franca.errors import DataError, FrancaError
+from franca.evaluation.dense.confusion import confusion_matrix
+from franca.evaluation.dense.heads import Head
+from franca.evaluation.dense.windows import Windows
+from franca.features.images import default_workers, start_worker
+from franca.features.job import Job
+
+Progress = Callable[[int, int], None]  # (images done, images to do) of this rank
+
+
+@dataclass(frozen=True)
+class Example:
+    """One image with what it shows and what the first head sees."""
+
+    image: Tensor  # [3, H, W] uint8
+    mask: Tensor  # [H, W] uint8
+    prediction: Tensor  # [H, W] uint8
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What the heads predict, over the images of all ranks."""
+
+    confusions: list[Tensor]  # of each head, [C, C + 1] int64
+    examples: list[Example]  # in the order of the images
+
+
+def judge_heads(
+    heads: Sequence[Head],
+    job: Job,
+    windows: Windows,
+    num_classes: int,
+    *,
+    num_examples: int = 0,
+    progress: Progress | None = None,
+) -> Judgement:
+    """Confusion of every head over all images that can be read; ranks share the images.
+
+    Args:
+        job: Its model and source are used.
+        num_examples: Images to hand out, at equal distances.
+
+    Raises:
+        DataError: No image could be read, or a mask is wrong.
+    """
+    num_images = len(job.source)
+    shown = {index * num_images // max(1, num_examples) for index in range(num_examples)}
+    confusions = torch.zeros(len(heads), num_classes, num_classes + 1, dtype=torch.int64)
+    examples: dict[int, Example] = {}
+    failure: FrancaError | None = None
+    try:
+        mine = share_of(range(num_images))
+        for done, (index, sample) in enumerate(zip(mine, _read(job, mine), strict=True), start=1):
+            if sample is not None:
+                predictions, mask = _predict(heads, job, windows, sample), _mask_of(sample)
+                for prediction, confusion in zip(predictions, confusions, strict=True):
+                    confusion += confusion_matrix(prediction, mask, num_classes)
+                if index in shown:
+                    examples[index] = Example(sample.image, mask, predictions[0])
+            if progress is not None:
+                progress(done, len(mine))
+    except FrancaError as error:
+        failure = error
+    raise_together(failure)
+    confusions = sum_over_ranks(confusions)
+    if not confusions.any():
+        raise DataError(f"{job.source.location}: no labelled pixel in any of its {num_images} images")
+    everyone = dict(entry for part in gather(examples) for entry in part.items())
+    return Judgement(list(confusions), [everyone[index] for index in sorted(everyone)])
+
+
+class _Images(Dataset[Sample | None]):
+    """Images with masks as they are; None for one that cannot be read."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> Sample | None:
+        try:
+            return self.source.read(index)
+        except BadSample:
+            return None
+
+
+def _read(job: Job, indices: Sequence[int]) -> DataLoader[Sample | None]:
+    workers = job.settings.workers
+    return DataLoader(
+        _Images(job.source),
+        batch_size=None,
+        sampler=indices,
+        num_workers=default_workers(len(indices)) if workers is None else workers,
+        worker_init_fn=start_worker,
+    )
+
+
+@torch.inference_mode()
+def _predict(heads: Sequence[Head], job: Job, windows: Windows, sample: Sample) -> list[Tensor]:
+    """Class of every pixel of an image by each head, [H, W] uint8 on the CPU."""
+
+    def score(images: Tensor) -> list[Tensor]:
+        patches = job.features(images).patches
+        assert patches is not None  # heads were trained on them
+        return [head(patches.float()) for head in heads]
+
+    shape = _mask_of(sample).shape
+    found = windows.probabilities(sample.image, score, (shape[0], shape[1]))
+    return [shares.argmax(0).to(torch.uint8).cpu() for shares in found]
+
+
+def _mask_of(sample: Sample) -> Tensor:
+    if sample.mask is None:
+        raise DataError(f"{sample.key} has no mask")
+    return sample.mask

@@ -1,0 +1,142 @@
+"""Linear segmentation from images to mIoU, on one rank and on several."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from franca.config.schema import SyntheticConfig
+from franca.data.synthetic import SyntheticSource
+from franca.errors import ConfigError, DataError
+from franca.evaluation.dense import incontext, overcluster, position
+from franca.evaluation.dense.incontext import IncontextSettings
+from franca.evaluation.dense.overcluster import OverclusterSettings
+from franca.evaluation.dense.position import PositionSettings
+from franca.evaluation.dense.segmentation import SegmentationSettings, run
+from franca.evaluation.report import Result
+from franca.evaluation.subject import Subject
+from franca.models.vision_transformer import VisionTransformer
+from tests.distributed.ranks import run_ranks
+from tests.evaluation.dense.subjects import Colours, Stripes, subject_on
+
+SETTINGS = SegmentationSettings(learning_rate=0.05, epochs=6, images_per_step=8)
+
+
+def stripes(backbone: nn.Module | None = None) -> Subject:
+    return subject_on({"train": Stripes(24, seed=1), "val": Stripes(11, seed=2)}, backbone)
+
+
+class Blind(Colours):
+    """Patch features that are all alike."""
+
+    def get_intermediate_layers(
+        self, images: Tensor, n: int = 1, return_class_token: bool = False
+    ) -> list[tuple[Tensor, Tensor]]:
+        return [(torch.ones_like(patches), cls) for patches, cls in super().get_intermediate_layers(images)]
+
+
+def test_a_feature_that_is_the_label_finds_everything() -> None:
+    result = run(stripes(), SETTINGS)
+    assert result.metrics["miou"] > 0.97 and result.metrics["pixel_accuracy"] > 0.97  # borders lie between patches
+    assert set(result.numbers) == {"iou_ground", "iou_tree", "iou_sky"}
+    assert result.settings["crop_px"] == [16, 16]
+
+
+def test_a_constant_feature_gives_the_majority() -> None:
+    result = run(stripes(Blind()), SETTINGS)
+    val = Stripes(11, seed=2).classes
+    train = Stripes(24, seed=1).classes
+    most = int(train[train != 3].bincount(minlength=3).argmax())
+    share = float((val == most).sum() / (val != 3).sum())
+    assert result.metrics["pixel_accuracy"] == pytest.approx(share, abs=1e-6)
+    assert result.metrics["miou"] == pytest.approx(share / 3, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        replace(SETTINGS, augment=True, scale_range=[0.8, 1.5]),
+        replace(SETTINGS, optimizer="sgd", scales=[1.0, 1.5], stride=1.0),
+    ],
+)
+def test_other_settings_work_as_well(settings: SegmentationSettings) -> None:
+    assert run(stripes(), settings).metrics["miou"] > 0.85
+
+
+def test_it_repeats() -> None:
+    assert run(stripes(), SETTINGS).metrics == run(stripes(), SETTINGS).metrics
+
+
+def test_variants_side_by_side() -> None:
+    keeps_green = torch.diag(torch.tensor([0.0, 1.0, 0.0]))
+    backbone = Wide()
+    subject = replace(stripes(backbone), projector=torch.block_diag(keeps_green, torch.zeros(1, 1)))
+    found = run(subject, replace(SETTINGS, prefixes=True)).metrics
+    assert found["miou"] == found["miou_d4"] > 0.95
+    assert found["miou_rasa"] < 0.8 and found["miou_d1"] < 0.8 and "miou_rasa_d2" in found
+
+
+class Wide(Colours):
+    """Mean colours and a dimension of nothing, so that there are prefixes."""
+
+    def get_intermediate_layers(
+        self, images: Tensor, n: int = 1, return_class_token: bool = False
+    ) -> list[tuple[Tensor, Tensor]]:
+        found = super().get_intermediate_layers(images)
+        return [tuple(nn.functional.pad(part, (0, 1)) for part in pair) for pair in found]  # type: ignore[misc]
+
+
+def test_transformers_with_registers_on_drawn_images_that_are_not_square(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    backbone = VisionTransformer(width=16, depth=1, num_heads=2, patch_size_px=8, image_size_px=16, num_registers=2)
+    config = SyntheticConfig(num_images=8, num_val_images=8, size_px=40)
+    sources = {"train": SyntheticSource(config, "train"), "val": SyntheticSource(config, "val")}
+    subject = subject_on(sources, backbone)
+    subject = replace(subject, features=replace(subject.features, image_size_px=[16, 24]))
+    settings = SegmentationSettings(epochs=2, pictures=str(tmp_path), num_pictures=3)
+    result = run(subject, settings)
+    assert 0 < result.metrics["miou"] < 1 and result.settings["crop_px"] == [16, 24]
+    assert (tmp_path / "segmentation.png").is_file()
+    assert "iou_background" in result.numbers
+
+
+def test_other_classes_in_val() -> None:
+    subject = stripes()
+    subject.sources["val"].mask_names = ("ground", "tree")  # type: ignore[attr-defined]
+    with pytest.raises(DataError, match=r"train= has 3 .*, val= has 2"):
+        run(subject, SETTINGS)
+
+
+def test_wrong_settings() -> None:
+    with pytest.raises(ConfigError, match=r"scale_range=\[2.0, 1.0\]: expected two numbers, the smaller one first"):
+        run(stripes(), replace(SETTINGS, scale_range=[2.0, 1.0]))
+
+
+def test_a_model_without_patches() -> None:
+    class Mean(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return images.mean((2, 3))
+
+    with pytest.raises(ConfigError, match="gives no patch embeddings"):
+        run(stripes(Mean()), SETTINGS)
+
+
+def every_protocol(rank: int) -> list[Result]:
+    return [
+        run(stripes(), replace(SETTINGS, epochs=2)),
+        incontext.run(stripes(), IncontextSettings(k=5, memory_mib=0.004, seeds=[0, 1])),
+        overcluster.run(stripes(), OverclusterSettings(num_clusters=[4, 5], seeds=[0, 1])),
+        position.run(stripes(), PositionSettings(entropy_clusters=5, patches_per_cluster=30)),
+    ]
+
+
+def test_two_ranks_find_what_one_finds() -> None:
+    alone = every_protocol(0)
+    for together in run_ranks(every_protocol):
+        for one, other in zip(alone, together, strict=True):
+            assert dict(other.metrics) == pytest.approx(dict(one.metrics), abs=1e-9)
+            assert dict(other.numbers) == pytest.approx(dict(one.numbers), abs=1e-9)
