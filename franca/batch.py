@@ -43,6 +43,7 @@ class Batch:
     global_batch: int  # images in the whole global batch: what the losses are divided by
     seed: int = 0  # of what is random in the student's forward; a function of the run's seed and the first position
     skipped: tuple[Skipped, ...] = ()
+    keys: tuple[str, ...] = ()  # B names of the samples within their source
 
     @property
     def num_images(self) -> int:

@@ -42,6 +42,18 @@ class DivergedError(FrancaError):
     exit_code = 1
 
 
+class SaveError(CheckpointError):
+    """A checkpoint cannot be written; the ones before it are intact."""
+
+    exit_code = 1
+
+
+class OutOfMemory(FrancaError):
+    """The device's memory, or the machine's, is used up. The message says which options lower the need."""
+
+    exit_code = 1
+
+
 class ExportError(FrancaError):
     """An export cannot be read by the program that it is for, or computes something else there."""
 

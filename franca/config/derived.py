@@ -21,6 +21,12 @@ def micro_batch(config: Config) -> int:
     return config.performance.micro_batch or config.train.global_batch
 
 
+def checkpointed_blocks(config: Config) -> int:
+    """Blocks in a run whose activations are computed again; 0 keeps all."""
+    value = config.performance.activation_checkpointing
+    return value if isinstance(value, int) else {"none": 0, "block": 1}[value]
+
+
 def koleo_group_size(config: Config) -> int:
     """Images among which KoLeo looks for neighbours; it follows the global batch alone, so that a smaller
     micro-batch does not change the loss."""

@@ -235,6 +235,9 @@ class TrainConfig:
     """Images per optimizer step, over all ranks and micro-batches."""
     seed: int = option(0, low=0)
     """Fixes initial weights, sample order, crops, masks and stochastic depth."""
+    max_steps_not_finite: int = option(10, low=1)
+    """Steps in a row whose losses or gradients are not finite, which change nothing, until the run goes back, once, to
+    its last checkpoint and leaves their images out; the second time it stops."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,6 +259,9 @@ class RunConfig:
     """The run folder; None is runs/<recipe>."""
     log_every_steps: int = option(10, low=1)
     """Steps between two lines of metrics.jsonl."""
+    health_every_steps: int | None = option(50, low=1)
+    """Steps between two measurements of targets, features and updates, which alarms go by; one costs about a sixth of a
+    step. None measures nothing."""
     checkpoint_every_steps: int = option(1000, low=1)
     """Steps between two checkpoints."""
     keep_last: int = option(2, low=1)
@@ -284,8 +290,8 @@ class PerformanceConfig:
     """Where crops get their colours and are normalised: ``cpu`` is in the data workers; ``device`` leaves it to the
     device and halves the work of the workers."""
     micro_batch: int | None = option(None, low=1)
-    """Images per forward and backward of a rank; with the number of ranks it divides the global batch. None takes
-    the rank's whole share."""
+    """Images per forward and backward of a rank; with the number of ranks it divides the global batch. A rank whose
+    share is smaller, and None, take the whole share."""
     cache_dir: str | None = None
     """Folder below which ``franca-shards`` holds copies of shards that lie elsewhere; None is ``shards`` in
     ``$FRANCA_CACHE``, by default ``~/.cache/franca``."""
@@ -295,6 +301,9 @@ class PerformanceConfig:
     """How long a server may say nothing before a shard is asked for again."""
     remote_retries: int = option(4, low=0)
     """How often a shard is asked for again, after pauses that grow; then its samples count as bad."""
+    activation_checkpointing: str | int = option("none", choices=("none", "block"), low=1)
+    """What the student keeps for the backward pass: ``none`` keeps all; ``block`` keeps only what enters each block and
+    computes the rest again, one more forward pass; a number K does so for runs of K blocks."""
     compile: bool = False
     """Compile each block, and what chunked prototype losses do to a chunk, with torch.compile."""
     attention: str = option("auto", choices=("auto", "sdpa", "plain"))

@@ -61,7 +61,7 @@ def expected(kind: Any, limits: Mapping[str, Any]) -> str:
     if get_origin(kind) in (list, tuple):
         item, bounds = get_args(kind)[0], _range(limits)
         return f"a list of {_PLURAL[item]}{', each' * bool(bounds)}{bounds}"
-    if limits.get("choices"):
+    if kind is str and limits.get("choices"):
         return f"one of {', '.join(limits['choices'])}"
     return _SINGULAR[kind] + _range(limits)
 
@@ -88,12 +88,11 @@ def _ratio(text: str) -> float | None:
 
 
 def _within(value: Any, limits: Mapping[str, Any]) -> bool:
+    """Whether a text is among the choices, or a number in the range; an option may take both."""
     low, high, choices = limits.get("low"), limits.get("high"), limits.get("choices")
-    if low is not None and value < low:
-        return False
-    if high is not None and value > high:
-        return False
-    return choices is None or value in choices
+    if isinstance(value, str):
+        return choices is None or value in choices
+    return (low is None or value >= low) and (high is None or value <= high)
 
 
 def _convert_union(value: Any, kind: Any, key: str, limits: Mapping[str, Any]) -> Any:

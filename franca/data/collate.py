@@ -101,9 +101,10 @@ class PretrainingData(Dataset[Batch]):
         positions = index * self._micro_batch + np.arange(self._micro_batch)
         samples = self._plan.samples(positions)
         draws = self._crops.draws(positions)
+        keys: list[str] = []
         skipped: list[Skipped] = []
         with _one_thread():
-            large, small = self._crops.cut(self._pictures(positions, samples, draws, skipped), draws)
+            large, small = self._crops.cut(self._pictures(positions, samples, draws, keys, skipped), draws)
         masks = self._masks.masks(positions)  # [2*B, N]
         batch = Batch(
             global_crops=large.flatten(0, 1),
@@ -115,6 +116,7 @@ class PretrainingData(Dataset[Batch]):
             global_batch=self._masks.global_batch,
             seed=int(derive_key(self._seed, Stream.STUDENT, positions[0]) >> np.uint64(1)),  # fits an int64
             skipped=tuple(skipped),
+            keys=tuple(keys),
         )
         return CutBatch(batch, draws)
 
@@ -126,16 +128,19 @@ class PretrainingData(Dataset[Batch]):
             global_crops, local_crops = self._crops.finish(large, small, cut.draws)
         return replace(batch, global_crops=global_crops, local_crops=local_crops)
 
-    def _pictures(self, positions: Ints, samples: Ints, draws: Draws, skipped: list[Skipped]) -> Iterator[Picture]:
-        """Read one image a position; note in ``samples`` what was used, and in ``skipped`` what could not be."""
+    def _pictures(
+        self, positions: Ints, samples: Ints, draws: Draws, keys: list[str], skipped: list[Skipped]
+    ) -> Iterator[Picture]:
+        """Read one image a position; note in ``samples`` and ``keys`` what was used, in ``skipped`` what was not."""
         for index, position in enumerate(positions.tolist()):
-            samples[index], picture = self._read(position, int(samples[index]), draws[:, index], skipped)
+            samples[index], key, picture = self._read(position, int(samples[index]), draws[:, index], skipped)
+            keys.append(key)
             yield picture
 
-    def _read(self, position: int, sample: int, draws: Draws, skipped: list[Skipped]) -> tuple[int, Picture]:
+    def _read(self, position: int, sample: int, draws: Draws, skipped: list[Skipped]) -> tuple[int, str, Picture]:
         for attempt in range(ATTEMPTS):
             try:
-                return sample, self._picture(sample, draws)
+                return sample, *self._picture(sample, draws)
             except BadSample as bad:
                 skipped.append(Skipped(bad.key, bad.reason))
                 sample = self._plan.replacement(position, attempt)
@@ -145,12 +150,13 @@ class PretrainingData(Dataset[Batch]):
             "Check that these are images."
         )
 
-    def _picture(self, sample: int, draws: Draws) -> Picture:
-        """A sample, decoded no larger than its crops need where the source gives files."""
+    def _picture(self, sample: int, draws: Draws) -> tuple[str, Picture]:
+        """A sample's key, and what it shows, decoded no larger than its crops need where the source gives files."""
         if not isinstance(self._source, EncodedSource):
-            return Picture.whole(self._source.read(sample).image)
+            found = self._source.read(sample)
+            return found.key, Picture.whole(found.image)
         file = self._source.read_encoded(sample)
-        return decode_reduced(file.data, file.key, partial(self._crops.reduction, draws=draws))
+        return file.key, decode_reduced(file.data, file.key, partial(self._crops.reduction, draws=draws))
 
 
 @contextmanager

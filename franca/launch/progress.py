@@ -10,9 +10,15 @@ from typing import Any
 
 from franca.config.recipes import load_recipe
 from franca.errors import DataError
+from franca.train.alarms import ALARMS
 
 _TAIL_BYTES = 2**18
-_ALARMS = {"steps_skipped": "{} steps not finite, left out", "data/skipped": "{} unreadable samples replaced"}
+_COUNTS = {
+    "steps_skipped": "{} steps not finite, not applied",
+    "batches_left_out": "{} batches left out, after going back to a checkpoint",
+    "data/skipped": "{} unreadable samples replaced",
+    "saves_failed": "{} checkpoints or teachers not written",
+}
 """Counts of metrics.jsonl that should not grow, and what it means when one did."""
 
 
@@ -73,12 +79,18 @@ def _newest_records(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _last_alarm(records: list[dict[str, Any]]) -> str:
-    """What grew last among the counts that should not. Counts that a tail begins with have no step of their own."""
-    alarm, before = "", dict.fromkeys(_ALARMS, 0)
+    """What went wrong last: a count that grew, or an alarm that began to ring.
+
+    What a tail begins with shows as news of its first line.
+    """
+    found, before = "", dict[str, Any]()
     for record in records:
-        for name, text in _ALARMS.items():
+        for name, text in _COUNTS.items():
             count = record.get(name, 0)
-            if count > before[name]:
-                alarm = f"step {record['step']:,}: {text.format(f'{count:,}')}"
-            before[name] = count
-    return alarm
+            if count > before.get(name, 0):
+                found = f"step {record['step']:,}: {text.format(f'{count:,}')}"
+        for alarm in ALARMS:
+            if alarm.key in record and alarm.key not in before:
+                found = f"step {record[alarm.key]:,}: {alarm.what} ({alarm.name})"
+        before = record
+    return found

@@ -78,7 +78,7 @@ def sbatch_text(template: str, profile: Profile, job: Job) -> str:
         directives="\n".join(f"#SBATCH {option}" for option in sbatch_options(profile, job)),
         run=job.run,
         events=shlex.quote(str(job.jobs / "events.txt")),
-        saved=f"{run}/checkpoints/step_*/COMPLETE" if job.trains else "/dev/null",
+        saved=f"{run}/checkpoints/step_*[1-9]*/COMPLETE" if job.trains else "/dev/null",
         wait=_WAIT.format(lock=f"{run}/{LOCK_NAME}") if job.trains else "",
         environment="".join(f"\n{line}" for line in (*profile.environment, "")),
         code=shlex.quote(str(job.code)),

@@ -65,10 +65,19 @@ class Clustering:
     def losses(
         self, head: MatryoshkaHead, crops: Sequence[Features], batch: Batch, targets: Sequence[Targets]
     ) -> dict[str, Tensor]:
-        """The unweighted loss of every level, by name such as ``dino_d192``; fp32 scalars."""
+        """The unweighted loss of every level, by `level_names`; fp32 scalars."""
         pairs = self.tokens.pairs(batch)
         bottlenecks = head(self.tokens.student(crops, batch))
+        levels = zip(self.level_names(head), head.prototypes, bottlenecks, targets, strict=True)
         return {
-            f"{self.name}_d{width}": prototypes(rows, target, pairs, temperature=self.student_temperature)
-            for width, prototypes, rows, target in zip(head.widths, head.prototypes, bottlenecks, targets, strict=True)
+            name: prototypes(rows, target, pairs, temperature=self.student_temperature)
+            for name, prototypes, rows, target in levels
         }
+
+    def level_names(self, head: MatryoshkaHead) -> list[str]:
+        """A name for every level, such as ``dino_d192``."""
+        return [f"{self.name}_d{width}" for width in head.widths]
+
+    def total_weight(self, batch: Batch) -> Tensor:
+        """What the weights of a micro-batch's pairs add up to; 1 over a global batch where every image takes part."""
+        return self.tokens.pairs(batch).weight.sum()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -81,12 +81,28 @@ class PretrainingObjective:
         return torch.autocast(device.type, dtype=self.precision, enabled=self.precision is not None)
 
     @torch.no_grad()
-    def targets(self, teacher: Network, micro_batches: Sequence[Batch], temperature: float) -> list[MicroBatchTargets]:
-        """The teacher's assignments for a global batch; Sinkhorn-Knopp runs over all micro-batches at once."""
+    def targets(
+        self,
+        teacher: Network,
+        micro_batches: Sequence[Batch],
+        temperature: float,
+        *,
+        show: Callable[[Features], None] | None = None,
+    ) -> list[MicroBatchTargets]:
+        """The teacher's assignments for a global batch; Sinkhorn-Knopp runs over all micro-batches at once.
+
+        Args:
+            teacher: Looks at the global crops.
+            micro_batches: This rank's share of the global batch.
+            temperature: The teacher's.
+            show: Shown what the teacher's backbone sees in each micro-batch.
+        """
         bottlenecks: dict[str, list[list[Tensor]]] = {term.name: [] for term in self.clusterings}
         with self._autocast(micro_batches[0].global_crops.device):
             for batch in micro_batches:
                 (crops,) = teacher.backbone.forward_crops([batch.global_crops])
+                if show is not None:
+                    show(crops)
                 for term in self.clusterings:
                     bottlenecks[term.name].append(teacher.heads[term.name](term.tokens.teacher(crops, batch)))
             assigned = {

@@ -10,6 +10,16 @@ from matplotlib.figure import Figure
 
 from franca.report.metrics import Record
 
+HEALTH = {
+    "loss / ln K": "loss_over_ln_k",
+    "entropy of a target / ln K": "target_entropy",
+    "prototypes that are a first choice": "prototypes_used",
+    "spread of class features": "feature_spread",
+    "effective rank of class features": "effective_rank",
+    "update / weights": "update_ratio",
+}
+"""Titles, and the metrics that are drawn under them."""
+
 
 def loss_figure(records: Sequence[Record]) -> Figure:
     """Total loss, and every level of each clustering loss.
@@ -24,6 +34,24 @@ def loss_figure(records: Sequence[Record]) -> Figure:
         names = [name for name in records[-1] if name.startswith(f"loss/{term}_d")]
         _draw(axis, f"{term}, by level", {_level(name): _series(records, name) for name in names})
     return figure
+
+
+def health_figure(records: Sequence[Record]) -> Figure:
+    """What was measured of targets, features and updates, each level or part a line.
+
+    Args:
+        records: lines of metrics, one of which holds measurements.
+    """
+    figure = Figure(figsize=(11, 6.2), layout="constrained")
+    for axis, (title, metric) in zip(figure.subplots(2, 3).flat, HEALTH.items(), strict=True):
+        names = dict.fromkeys(name for record in records for name in record if name.split("/")[0] == metric)
+        _draw(axis, title, {name.rpartition("/")[2]: _series(records, name) for name in names})
+    return figure
+
+
+def has_health(records: Sequence[Record]) -> bool:
+    """Whether there is anything for `health_figure`."""
+    return any("feature_spread" in record for record in records)
 
 
 def _level(name: str) -> str:

@@ -13,10 +13,11 @@ from franca.data.sample import BadSample, Sample, Source
 from franca.data.sources import open_training_source
 from franca.errors import DataError
 from franca.models.weights import load_backbone
-from franca.report.curves import loss_figure
+from franca.report.curves import has_health, health_figure, loss_figure
 from franca.report.metrics import read_metrics
 from franca.report.page import Section, picture, table, write_page
 from franca.report.pca import pca_figure
+from franca.train.alarms import begun
 
 NUM_PICTURES = 8
 
@@ -45,8 +46,11 @@ def write_run_report(run: Path, scores: Sequence[Section] = ()) -> Path:
         "speed": f"{last['images_per_second']:.0f} images/s, {last['data_wait_fraction']:.0%} of it waiting for data",
         "unreadable samples replaced": f"{last.get('data/skipped', 0):,.0f}",
         "steps skipped": f"{last.get('steps_skipped', 0):,.0f}",
+        "alarms": ", ".join(f"{one.name} since step {line[one.key]:,.0f}" for line, one in begun(records)) or "none",
     }
     sections = [Section("Run", table(facts)), *scores, Section("Loss", picture(loss_figure(records)))]
+    if has_health(records):
+        sections.append(Section("Health", picture(health_figure(records))))
     sections.append(Section("Patch features, first three principal components", _patch_picture(run, config)))
     path = run / "report.html"
     write_page(path, f"franca: {run.name}", sections)

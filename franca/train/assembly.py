@@ -29,7 +29,9 @@ from franca.train.student_teacher import StudentTeacher
 def build_networks(config: Config) -> StudentTeacher:
     """Student and teacher on the meta device: names and shapes, no memory."""
     with torch.device("meta"):
-        return StudentTeacher(_build_network(config), _build_network(config))
+        networks = StudentTeacher(_build_network(config), _build_network(config))
+    networks.student.backbone.checkpoint_activations(derived.checkpointed_blocks(config))
+    return networks
 
 
 def _build_network(config: Config) -> Network:

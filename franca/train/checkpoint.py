@@ -45,6 +45,10 @@ class Progress:
     step: int = 0
     num_samples: int = 0
     counts: dict[str, int] = field(default_factory=dict)
+    not_finite_in_a_row: int = 0
+    """The last steps, if any, that were not applied."""
+    bad_examples: list[str] = field(default_factory=list)
+    """The last few samples that could not be used, with the reason."""
 
     def count(self, name: str, by: int = 1) -> None:
         """Add to a count."""

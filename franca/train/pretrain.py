@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from enum import Enum
@@ -21,30 +22,40 @@ from franca.data.sources import describe, open_training_source
 from franca.distributed.process_group import process_group
 from franca.distributed.ranks import resolve_ranks
 from franca.distributed.together import on_rank_zero
-from franca.errors import DataError
+from franca.errors import ConfigError, DataError, DivergedError, SaveError
 from franca.layers.attention import set_attention
 from franca.objective.backends import Backend, Choice
+from franca.objective.pretraining import PretrainingObjective
 from franca.objective.prototypes import set_backend
 from franca.train import assembly, checkpoint, initial_weights
+from franca.train.alarms import Alarms
 from franca.train.checkpoint import Progress, step_name
 from franca.train.clipping import Clip
+from franca.train.compilation import compile_blocks
 from franca.train.data_wait import AdviseOnDataWait, advice_on_data_wait
+from franca.train.disk import check_disk, disk_need
 from franca.train.display import Display
+from franca.train.first_checkpoint import save_and_load
+from franca.train.go_back import find_way_back, take_way_back
+from franca.train.health import MeasureHealth
 from franca.train.hooks import (
     CountSamples,
     LimitBadSamples,
-    LimitSkippedSteps,
     LogMetrics,
     SaveCheckpoints,
     skipped_by_reason,
 )
+from franca.train.left_out import LeftOut
 from franca.train.loop import Hook, stop_on_signal, train
 from franca.train.machine import Machine, resolve_machine
+from franca.train.not_finite import LimitNotFinite, RecordNotFinite
+from franca.train.out_of_memory import Setting, explain_out_of_memory
 from franca.train.parallel import parallelize
 from franca.train.run_folder import RunFolder, check_run_folder, open_run_folder
 from franca.train.saver import Saver
 from franca.train.startup import print_facts, startup_facts
 from franca.train.student_teacher import StudentTeacher
+from franca.train.watch import Watch
 
 DATA_RECORD = "data.json"
 NUM_WORST = 3
@@ -102,6 +113,10 @@ def pretrain(config: Config, *, command: str, console: Console, fresh: bool = Fa
     if dry_run:
         check_run_folder(config, fresh=fresh)
         show_facts(assembly.choose_prototypes(config, machine), 0)
+        try:
+            check_disk(Path(str(config.run.dir)).expanduser(), disk_need(config, networks))
+        except ConfigError as error:  # the plan may be for another machine
+            console.print(f"note: the run would be refused here: {error}")
         return Outcome.PLANNED
     with process_group(ranks, machine.device):
         folder, changes = open_run_folder(config, fresh=fresh)
@@ -116,16 +131,19 @@ def pretrain(config: Config, *, command: str, console: Console, fresh: bool = Fa
                 return Outcome.FINISHED
             prototypes = assembly.choose_prototypes(config, machine)
             show_facts(prototypes, found[-1][0] if found else 0)
+            on_rank_zero(lambda: check_disk(folder.path, disk_need(config, networks)))
             newest = found[-1][1] if found else None
-            optimizer, progress = _start_or_resume(config, machine, networks, newest, console)
-            folder.cut_metrics(progress.step)
-            if record is None:
-                on_rank_zero(lambda: write_record(folder.path / DATA_RECORD, source))
-            folder.describe(config, command, str(machine))
-            if progress.step == 0:
-                assembly.build_export(config, networks)(folder.exports / f"teacher_{step_name(0)}.safetensors", 0)
-            _speed_up(config, networks, prototypes.backend)
-            return _train(config, machine, data, networks, optimizer, progress, folder, console)
+            with explain_out_of_memory(Setting(settled, machine, prototypes.backend), networks):
+                optimizer, progress = _start_or_resume(config, machine, networks, newest, console)
+                folder.cut_metrics(progress.step)
+                if record is None:
+                    on_rank_zero(lambda: write_record(folder.path / DATA_RECORD, source))
+                folder.describe(config, command, str(machine))
+                if newest is None:
+                    assembly.build_export(config, networks)(folder.exports / f"teacher_{step_name(0)}.safetensors", 0)
+                    console.print(save_and_load(folder.checkpoints, networks, optimizer, progress))
+                _speed_up(config, networks, prototypes.backend, console.print)
+                return _train(config, machine, data, networks, optimizer, progress, folder, console)
 
 
 def notices(config: Config, machine: Machine) -> list[str]:
@@ -136,7 +154,7 @@ def notices(config: Config, machine: Machine) -> list[str]:
     if config.performance.compile:
         found.append(
             "performance.compile: blocks are compiled in the first steps, which take longer; one that cannot be "
-            "compiled runs as it is, with a warning"
+            "compiled runs as it is, with a note"
         )
     if config.objective.koleo_weight > 0 and derived.koleo_group_size(config) < 2:
         found.append(f"KoLeo is off: no group of 2 to 32 images divides train.global_batch={config.train.global_batch}")
@@ -167,15 +185,8 @@ def _train(
     share = machine.share
     workers = config.performance.workers
     workers = default_workers(machine.ranks.local_world) if workers is None else workers
-    loader = make_loader(
-        data,
-        start=progress.step * share.accumulation,
-        stop=config.train.steps * share.accumulation,
-        workers=workers,
-        device=machine.device,
-        item=share.item,
-        augment_on=config.performance.augment_on,
-    )
+    objective = assembly.build_objective(config, precision=machine.precision)
+    left_out = on_rank_zero(lambda: LeftOut.read(folder.path))
     counting = CountSamples()
     advice = advice_on_data_wait(
         workers=workers,
@@ -193,11 +204,24 @@ def _train(
         keep_last=config.run.keep_last,
         keep_every_steps=config.run.keep_every_steps,
     )
-    with stop_on_signal() as should_stop, closing(loader), closing(saver), display:
-        try:
-            finished = train(
+
+    def train_on() -> bool:
+        """From ``progress`` to the end of the run, or of this stretch of it."""
+        if left_out.ranges:
+            progress.counts["batches_left_out"] = left_out.num_batches
+        loader = make_loader(
+            data,
+            start=progress.step * share.accumulation,
+            stop=config.train.steps * share.accumulation,
+            workers=workers,
+            device=machine.device,
+            item=lambda index: share.item(left_out.index_of(index, share.accumulation)),
+            augment_on=config.performance.augment_on,
+        )
+        with closing(loader):
+            return train(
                 networks,
-                assembly.build_objective(config, precision=machine.precision),
+                objective,
                 optimizer,
                 loader,
                 assembly.build_schedule(config),
@@ -205,15 +229,42 @@ def _train(
                 progress=progress,
                 accumulation=share.accumulation,
                 device=machine.device,
-                hooks=[counting, *_hooks(config, networks, saver, folder, display), waiting],
+                hooks=[counting, *_hooks(config, networks, objective, saver, folder, display, left_out), waiting],
                 should_stop=should_stop,
             )
-        except DataError:  # raised between steps, by all ranks: weights and step agree, and the work is worth keeping
-            saver.save(progress)
-            saver.wait()
-            raise
+
+    with stop_on_signal() as should_stop, closing(saver), display:
+        finished = None
+        while finished is None:
+            try:
+                finished = train_on()
+            except DataError:  # raised between steps, by all ranks: weights and step agree; the work is worth keeping
+                _save_if_possible(saver, progress, display.say)
+                raise
+            except DivergedError:
+                _told(saver.wait, display.say)
+                way = find_way_back(folder.checkpoints, progress, left_out)
+                if way is None:
+                    raise
+                display.say(f"note: {way.explain(progress)}")
+                take_way_back(folder.path, way)
+                left_out, progress = way.left_out, checkpoint.load(way.path, networks, optimizer)
+                folder.cut_metrics(progress.step)
     console.print(_closing_line(progress, folder, counting.bad_places, finished=finished))
     return Outcome.FINISHED if finished else Outcome.STOPPED
+
+
+def _save_if_possible(saver: Saver, progress: Progress, say: Callable[[str], None]) -> None:
+    """Save while something else ends the run, and is to be told of."""
+    for write in (saver.wait, lambda: saver.save(progress), saver.wait):
+        _told(write, say)
+
+
+def _told(write: Callable[[], None], say: Callable[[str], None]) -> None:
+    try:
+        write()
+    except SaveError as error:
+        say(f"alarm: {error}")
 
 
 def _start_or_resume(
@@ -233,16 +284,13 @@ def _start_or_resume(
     return optimizer, progress
 
 
-def _speed_up(config: Config, networks: StudentTeacher, backend: Backend) -> None:
+def _speed_up(config: Config, networks: StudentTeacher, backend: Backend, say: Callable[[str], None]) -> None:
     """Choose kernels; nothing here changes names or, beyond rounding, results."""
-    if config.performance.compile:
-        torch._dynamo.config.suppress_errors = True  # what cannot be compiled runs as it is
     for network in (networks.student, networks.teacher):
         set_attention(network.backbone, config.performance.attention)
         set_backend(network, backend)
-        if config.performance.compile:
-            for block in network.backbone.blocks:
-                block.compile()
+    if config.performance.compile:
+        compile_blocks([*networks.student.backbone.blocks, *networks.teacher.backbone.blocks], say)
 
 
 def default_workers(ranks: int = 1) -> int:
@@ -254,12 +302,30 @@ def _usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _hooks(config: Config, networks: StudentTeacher, saver: Saver, folder: RunFolder, display: Display) -> list[Hook]:
+def _hooks(
+    config: Config,
+    networks: StudentTeacher,
+    objective: PretrainingObjective,
+    saver: Saver,
+    folder: RunFolder,
+    display: Display,
+    left_out: LeftOut,
+) -> list[Hook]:
     """What happens after the counting, in this order: a line is logged before the checkpoint that covers it."""
     run = config.run
+    measure = MeasureHealth(
+        networks,
+        objective,
+        saver.optimizer,
+        every_steps=run.health_every_steps,
+        log_every_steps=run.log_every_steps,
+    )
+    watch = Watch(measure, Alarms(config.optim.warmup_steps), folder.read_metrics(), display.say)
+    not_finite = RecordNotFinite(folder.path, display.say)
     return [
-        LogMetrics(folder, every_steps=run.log_every_steps, show=display),
-        LimitSkippedSteps(),
+        not_finite,
+        LogMetrics(folder, every_steps=run.log_every_steps, watch=watch, show=display, say=display.say),
+        LimitNotFinite(config.train.max_steps_not_finite, left_out, not_finite.path),
         SaveCheckpoints(
             folder,
             saver,
@@ -275,7 +341,7 @@ def _hooks(config: Config, networks: StudentTeacher, saver: Saver, folder: RunFo
 def _closing_line(progress: Progress, folder: RunFolder, bad_places: Counter[str], *, finished: bool) -> str:
     skipped, not_finite = (progress.counts.get(name, 0) for name in ("data/skipped", "steps_skipped"))
     bad = f", {skipped:,} unreadable samples replaced ({_reasons(progress, bad_places)})" if skipped else ""
-    bad += f", {not_finite:,} steps that were not finite left out" if not_finite else ""
+    bad += f", {not_finite:,} steps that were not finite not applied" if not_finite else ""
     teacher: Path = folder.exports / "teacher.safetensors"
     if finished:
         return f"finished {progress.step:,} steps{bad}. Teacher: {teacher}"

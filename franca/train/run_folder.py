@@ -4,6 +4,8 @@ config.yaml        the complete configuration
 command.txt        every command that ran here, oldest first
 environment.txt    versions and device of the newest start
 metrics.jsonl      one line per logging step
+not_finite.jsonl   one line per step that was not finite, with its samples; only where there was one
+left_out.json      batches left out since the run went back; only where it did
 checkpoints/       step_00001000/, …
 exports/           teacher.safetensors, teacher_step_00000000.safetensors, …
 """
@@ -46,6 +48,7 @@ class RunFolder:
     def __init__(self, path: Path, lock: IO[str] | None) -> None:
         self.path = path
         self._lock = lock
+        self._waiting_lines = ""
         if lock is not None:
             # A forked data worker would inherit the lock and hold it for a while after this process was killed.
             os.register_at_fork(after_in_child=lock.close)
@@ -80,13 +83,30 @@ class RunFolder:
             kept = [line for line in self.metrics.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
             write_text(self.metrics, "".join(line + "\n" for line in kept))
 
+    def read_metrics(self) -> list[dict[str, float | None]]:
+        """The lines so far, on rank 0; the others know of none."""
+        if self._lock is None or not self.metrics.exists():
+            return []
+        return [json.loads(line) for line in self.metrics.read_text(encoding="utf-8").splitlines()]
+
     def append_metrics(self, record: Mapping[str, float]) -> None:
-        """Add one line; it has the key ``step``. What is not finite becomes null, since JSON has no NaN."""
+        """Add one line; it has the key ``step``. What is not finite becomes null, since JSON has no NaN.
+
+        Raises:
+            OSError: the disk is full, or cannot be written for another reason. The line waits for the next one.
+        """
         if self._lock is None:
             return
-        with open(self.metrics, "a", encoding="utf-8") as file:
-            finite = {name: value if math.isfinite(value) else None for name, value in record.items()}
-            file.write(json.dumps(finite, allow_nan=False) + "\n")
+        finite = {name: value if math.isfinite(value) else None for name, value in record.items()}
+        self._waiting_lines += json.dumps(finite, allow_nan=False) + "\n"
+        length = self.metrics.stat().st_size if self.metrics.exists() else 0
+        try:
+            with open(self.metrics, "a", encoding="utf-8") as file:
+                file.write(self._waiting_lines)
+            self._waiting_lines = ""
+        except OSError:
+            os.truncate(self.metrics, length)  # no half line, which the next one would continue
+            raise
 
     def close(self) -> None:
         """Let go of the folder."""

@@ -17,8 +17,8 @@ from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.state_dict_saver import async_save
 
 from franca.distributed.process_group import new_cpu_group
-from franca.distributed.together import is_rank_zero, on_rank_zero, raise_together
-from franca.errors import CheckpointError
+from franca.distributed.together import any_rank, is_rank_zero, on_rank_zero, raise_together
+from franca.errors import SaveError
 from franca.train.checkpoint import (
     Progress,
     cause_of,
@@ -27,6 +27,7 @@ from franca.train.checkpoint import (
     state_of,
     step_name,
 )
+from franca.train.memory import size_text
 from franca.train.student_teacher import StudentTeacher
 
 
@@ -67,7 +68,7 @@ class Saver:
         """Copy the state and begin to write it, once the checkpoint before is written. Every rank must ask.
 
         Raises:
-            CheckpointError: the one before could not be written, or this one cannot be begun.
+            SaveError: the one before could not be written, or this one cannot be begun.
         """
         self.wait()
         path = self.folder / step_name(progress.step)
@@ -90,7 +91,7 @@ class Saver:
         """Wait until the checkpoint that is being written, if there is one, is complete. Every rank must ask.
 
         Raises:
-            CheckpointError: the disk is full, or cannot be written for another reason.
+            SaveError: the disk is full, or cannot be written for another reason.
         """
         if self._running is None:
             return
@@ -101,6 +102,15 @@ class Saver:
         except (OSError, CheckpointException) as error:
             failure = _failed(path, error)
         raise_together(failure)
+
+    def settle(self) -> None:
+        """`wait` where no rank would have to; nothing else. Every rank must ask.
+
+        Raises:
+            SaveError: as `wait`.
+        """
+        if self._running is not None and not any_rank(not self._running[1].done()):
+            self.wait()
 
     def close(self) -> None:
         """Let what is being written come to its end; nothing can be saved afterwards."""
@@ -144,8 +154,11 @@ def _complete(temporary: Path, path: Path, progress: Progress) -> None:
     _sync(path.parent)
 
 
-def _failed(path: Path, error: BaseException) -> CheckpointError:
-    return CheckpointError(f"{path} cannot be written: {cause_of(error)}. Older checkpoints are intact.")
+def _failed(path: Path, error: BaseException) -> SaveError:
+    free = size_text(shutil.disk_usage(path.parent if path.parent.is_dir() else path.anchor).free)
+    return SaveError(
+        f"{path} cannot be written: {cause_of(error)}; its disk has {free} free. Older checkpoints are intact."
+    )
 
 
 def _sync(path: Path) -> None:

@@ -7,18 +7,14 @@ from collections.abc import Mapping
 import torch
 from rich.console import Console
 from rich.table import Table
-from torch import nn
 
-from franca.config import derived
 from franca.config.schema import Config
-from franca.objective.backends import Backend, Choice
-from franca.objective.prototypes import Prototypes
+from franca.objective.backends import Choice
 from franca.train.assembly import peak_learning_rate
+from franca.train.disk import disk_need
 from franca.train.machine import Machine
-from franca.train.parallel import num_shards
+from franca.train.memory import count_parameters, estimate_memory
 from franca.train.student_teacher import StudentTeacher
-
-GIB = 2**30
 
 
 def startup_facts(
@@ -34,14 +30,13 @@ def startup_facts(
     """The rows of the start-up table, by name."""
     train, run = config.train, config.run
     images = train.steps * train.global_batch
-    memory = estimate_memory(config, networks, machine, prototypes.backend)
     parts = {name: count_parameters(part) for name, part in networks.student.parts().items()}
     return {
         "data": data,
         "device": f"{machine}, {torch.get_num_threads()} threads",
         "parameters": ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in parts.items()),
-        "memory, estimated" + (" a rank" if machine.ranks.world > 1 else ""): ", ".join(
-            f"{name} {size / GIB:.2f} GiB" for name, size in memory.items()
+        "memory, estimated" + (" a rank" if machine.ranks.world > 1 else ""): str(
+            estimate_memory(config, networks, machine, prototypes.backend)
         ),
         "prototype losses": str(prototypes),
         "global batch": f"{train.global_batch:,} images = {machine.share}",
@@ -52,6 +47,7 @@ def startup_facts(
         f"warm-up {config.optim.warmup_steps:,} steps",
         "checkpoints": f"every {run.checkpoint_every_steps:,} steps, "
         f"{num_checkpoints(train.steps - start_step, run.checkpoint_every_steps):,} to come",
+        "disk": str(disk_need(config, networks)),
         "run folder": str(run.dir),
     }
 
@@ -59,39 +55,6 @@ def startup_facts(
 def num_checkpoints(steps: int, every_steps: int) -> int:
     """Checkpoints in ``steps`` steps; the last step always has one."""
     return -(-steps // every_steps)
-
-
-def count_parameters(module: nn.Module) -> int:
-    """Scalar parameters of a module."""
-    return sum(parameter.numel() for parameter in module.parameters())
-
-
-def estimate_memory(config: Config, networks: StudentTeacher, machine: Machine, backend: Backend) -> dict[str, int]:
-    """Bytes on one rank by purpose; activations and logits are rough, the rest is exact.
-
-    Activations count what a block keeps for the backward pass, about 16 widths per token plus its feed-forward;
-    prototype logits are a chunk, or all of them where the losses are dense. Losses in chunks find the gradients of all
-    prototypes, whole on every rank, before backward. In the first micro-batch they become the gradients that are kept,
-    or are scattered into them; from the second on they wait beside these.
-    """
-    student, teacher = count_parameters(networks.student), count_parameters(networks.teacher)
-    batch, world = machine.share.micro_batch, machine.ranks.world
-    shards = num_shards(machine.parallel, machine.ranks)
-    model, data = config.model, config.data
-    patches_global = (data.global_size_px // model.patch_size_px) ** 2
-    patches_local = (data.local_size_px // model.patch_size_px) ** 2
-    tokens = batch * (2 * (patches_global + 1) + data.num_local_crops * (patches_local + 1))
-    prototypes = sum(count_parameters(part) for part in networks.student.modules() if isinstance(part, Prototypes))
-    waiting = backend.waiting_bytes(4 * prototypes)
-    becomes_kept = waiting // shards if machine.share.accumulation == 1 else 0
-    block = 30 * derived.width(model) * (4 if machine.precision == "fp32" else 2)
-    return {
-        "weights": 4 * (student + teacher) // shards,
-        "gradients": 4 * student // shards + waiting - becomes_kept,
-        "optimizer": 8 * student // shards,
-        "activations": int(tokens * block * len(networks.student.backbone.blocks)),
-        "prototype logits": backend.logits_bytes(derived.dense_logits_bytes(config, micro_batch=batch, world=world)),
-    }
 
 
 def print_facts(console: Console, title: str, facts: Mapping[str, str]) -> None:

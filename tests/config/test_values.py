@@ -80,6 +80,14 @@ def test_choices_are_listed_with_the_nearest() -> None:
         convert("swiglo", str, "model.ffn", {"choices": ("mlp", "swiglu")})
 
 
+def test_an_option_may_take_a_word_or_a_number() -> None:
+    limits = {"choices": ("none", "block"), "low": 1}
+    assert [convert(value, str | int, "key", limits) for value in ("none", "block", 3)] == ["none", "block", 3]
+    for wrong in ("blocks", 0, True, 1.5, "3"):
+        with pytest.raises(InvalidValueError, match="expected one of none, block or a whole number >= 1; found"):
+            convert(wrong, str | int, "key", limits)
+
+
 def test_aliases_are_read_in_any_case() -> None:
     limits = {"choices": ("vit_small",), "aliases": {"s": "vit_small"}}
     assert convert("S", str, "model.arch", limits) == "vit_small"

@@ -108,6 +108,7 @@ def test_unreadable_samples_are_replaced_and_listed(bad: set[int]) -> None:
     assert [not same for same in (good.samples == batch.samples).tolist()] == replaced
     assert {bad_one.key for bad_one in batch.skipped} >= {str(s) for s in good.samples.tolist() if s in bad}
     assert {bad_one.reason for bad_one in batch.skipped} <= {"truncated"}
+    assert list(batch.keys) == [str(sample) for sample in batch.samples.tolist()]
     assert_equal(batch, PretrainingData.from_config(FakeSource(20, bad=bad), config())[0])
 
 
@@ -160,6 +161,7 @@ def test_files_are_decoded_no_larger_than_needed() -> None:
     assert files.full_reads == 0
     plain = PretrainingData.from_config(PlainSource(files), config())[0]
     assert files.full_reads == 12
+    assert batch.keys == plain.keys == tuple(str(sample) for sample in batch.samples.tolist())
     for name in ("global_crops", "local_crops"):
         found, expected = getattr(batch, name), getattr(plain, name)
         assert 0 < (found - expected).abs().mean() < 0.1 * expected.std()

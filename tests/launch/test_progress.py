@@ -47,7 +47,14 @@ def test_the_last_alarm_is_the_count_that_grew_last(run: Path) -> None:
     )
     assert read_progress(run).alarm == "step 2: 7 unreadable samples replaced"
     log(run, {"step": 1, "data/skipped": 7}, {"step": 9, "data/skipped": 7, "steps_skipped": 2})
-    assert read_progress(run).alarm == "step 9: 2 steps not finite, left out"
+    assert read_progress(run).alarm == "step 9: 2 steps not finite, not applied"
+
+
+def test_an_alarm_shows_with_the_step_since_which_it_rings(run: Path) -> None:
+    log(run, {"step": 1, "data/skipped": 7}, *({"step": step, "alarm/constant_teacher": 2} for step in (4, 5)))
+    assert read_progress(run).alarm == "step 2: the teacher gives all images the same features (constant_teacher)"
+    log(run, {"step": 4, "alarm/constant_teacher": 2}, {"step": 5, "steps_skipped": 1})
+    assert read_progress(run).alarm == "step 5: 1 steps not finite, not applied"
 
 
 def test_only_the_end_of_a_long_file_is_read(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from franca.batch import Batch, Skipped
-from franca.errors import DivergedError, TooManyBadSamples
+from franca.errors import TooManyBadSamples
 from franca.objective.pretraining import Losses
 from franca.train.checkpoint import Progress
 from franca.train.clipping import Norms
 from franca.train.hooks import (
     CountSamples,
     LimitBadSamples,
-    LimitSkippedSteps,
     SaveCheckpoints,
     skipped_by_reason,
     step_metrics,
@@ -63,6 +63,14 @@ def test_a_bad_sample_early_on_does_not_stop_a_run_unless_none_is_allowed() -> N
         LimitBadSamples(0)(event)
 
 
+def test_the_last_bad_samples_are_named_after_a_resume_too() -> None:
+    event, keys = event_of(Progress()), [f"{number}.jpg" for number in range(9)]
+    CountSamples()(replace(event, skipped=tuple(Skipped(key, "empty") for key in keys)))
+    resumed = Progress(**json.loads(json.dumps(asdict(event.progress))))
+    with pytest.raises(TooManyBadSamples, match=r"The last ones: 4\.jpg \(empty\), .*, 8\.jpg \(empty\)\. Repair"):
+        LimitBadSamples(0)(event_of(resumed))
+
+
 def test_bad_samples_are_counted_by_reason_and_by_shard_or_folder() -> None:
     event = event_of(Progress())
     keys = ["00001.tar/a/b", "00001.tar/c", "cats/1.jpg", "cats/old/2.jpg", "alone.jpg"]
@@ -71,16 +79,6 @@ def test_bad_samples_are_counted_by_reason_and_by_shard_or_folder() -> None:
     count(replace(event, skipped=skipped * 2))
     assert count.bad_places == {"00001.tar": 4, "cats": 4}
     assert skipped_by_reason(event.progress.counts) == {"empty": 6, "damaged": 4}
-
-
-def test_steps_that_are_not_finite_stop_a_run_only_in_a_row() -> None:
-    limit, good = LimitSkippedSteps(3), event_of(Progress(1))
-    bad = replace(good, result=replace(good.result, applied=False))
-    for event in (bad, bad, good, bad, bad):
-        limit(event)
-    with pytest.raises(DivergedError, match="3 steps in a row") as caught:
-        limit(bad)
-    assert caught.value.exit_code == 1
 
 
 def test_a_line_of_metrics_has_units_and_counts() -> None:

@@ -66,10 +66,19 @@ def batch_of(step: int) -> Batch:
 
 
 def run_steps(
-    rank: int, world: int, mode: str, accumulation: int, precision: str = "fp32", device: torch.device = CPU
+    rank: int,
+    world: int,
+    mode: str,
+    accumulation: int,
+    precision: str = "fp32",
+    device: torch.device = CPU,
+    *,
+    checkpointed_blocks: int = 0,
+    stochastic_depth: float = 0.0,
 ) -> Trace:
     """Three steps of one rank, which takes its share of every global batch."""
-    networks = StudentTeacher(make_network(1), make_network(2))
+    networks = StudentTeacher(make_network(1, stochastic_depth=stochastic_depth), make_network(2))
+    networks.student.backbone.checkpoint_activations(checkpointed_blocks)
     ranks = Ranks(rank=rank, world=world, local_rank=rank % 2, local_world=min(world, 2), launcher="torchrun")
     parallelize(networks, mode, ranks, device=device, precision=precision)
     optimizer, objective, clip = build_optimizer(networks.student), make_objective(), ClipAndKeep()
@@ -136,6 +145,31 @@ def test_four_ranks_are_one_batch(expected: Trace) -> None:
 def test_ten_times_over_without_a_hang(expected: Trace) -> None:
     for _ in range(10):
         check(expected, 2, [("ddp", 1), ("fsdp", 1)])
+
+
+def _with_checkpointing(rank: int, world: int, mode: str) -> list[Trace]:
+    """Everything kept; what enters each block; what enters both."""
+    return [run_steps(rank, world, mode, 2, checkpointed_blocks=every, stochastic_depth=0.5) for every in range(3)]
+
+
+def assert_checkpointing_changes_nothing(traces: list[Trace]) -> None:
+    """Losses, gradients and parameters of three steps, also where branches are skipped at random."""
+    expected, *others = traces
+    for found in others:
+        torch.testing.assert_close(found.values, expected.values, rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(found.gradients, expected.gradients, rtol=1e-6, atol=1e-6)
+        assert found.parameters.keys() == expected.parameters.keys()
+        torch.testing.assert_close(found.parameters, expected.parameters, rtol=1e-6, atol=1e-6)
+
+
+def test_activation_checkpointing_changes_no_gradient() -> None:
+    assert_checkpointing_changes_nothing(_with_checkpointing(0, 1, "none"))
+
+
+@pytest.mark.parametrize("mode", ["fsdp", pytest.param("ddp", marks=pytest.mark.slow)])
+def test_activation_checkpointing_over_ranks_changes_no_gradient(mode: str) -> None:
+    for traces in run_ranks(_with_checkpointing, 2, mode):
+        assert_checkpointing_changes_nothing(traces)
 
 
 def _bf16(rank: int) -> list[float]:
