@@ -25,7 +25,9 @@ from franca.distributed.ranks import Ranks, resolve_ranks
 from franca.distributed.together import on_rank_zero
 from franca.errors import ConfigError
 from franca.evaluation import evaluate as evaluation
+from franca.evaluation.curve import draw_prefixes
 from franca.evaluation.exports import choose_exports, collect, results_folder
+from franca.evaluation.prefixes import prefix_table
 from franca.evaluation.protocols import LABELS, NOTHING, PROTOCOLS, Options, read_options
 from franca.evaluation.report import Report
 from franca.evaluation.subject import Progress
@@ -194,15 +196,21 @@ def read_request(words: Sequence[str]) -> Request:
 
 
 def _show(report: Report, out: Path | None) -> None:
-    """The table on standard output; the notes below it; the JSON where it is wanted."""
+    """Tables on standard output; the notes below them; the JSON where it is wanted, with a picture of prefixes."""
     console = Console()
     console.print(report.table())
+    prefixes = prefix_table(report.results)
+    if prefixes is not None:
+        console.print(prefixes)
     for result in report.results:
         for note in result.notes:
             console.print(f"{result.protocol}: {note}", markup=False, highlight=False, soft_wrap=True)
     if out is not None:
         report.write(out)
         console.print(f"wrote {out}", markup=False, highlight=False, soft_wrap=True)
+        picture = out.with_name(f"{out.stem}_prefixes.png")
+        if draw_prefixes(report.results, picture, title=report.model):
+            console.print(f"wrote {picture}", markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager

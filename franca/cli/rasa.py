@@ -172,7 +172,7 @@ def table_of(rounds: Sequence[Mapping[str, Any]], kept_rank: int) -> Table:
         table.add_column(name, justify="right")
     for row in rounds:
         cells = [str(row["iteration"]), str(row["rank"])]
-        cells += [f"{row[key]:.3f}" for key in ("r2", "error")]
+        cells += [f"{round(row[key], 3) + 0.0:.3f}" for key in ("r2", "error")]  # 0.0 makes -0.000 a 0.000
         cells += [f"{100 * row[key]:.2f} %" for key in ("energy_removed", "variance_removed")]
         cells += [f"{100 * row['score']:.2f}"] if scored else []
         table.add_row(*cells, style="bold" if row["rank"] == kept_rank else None)

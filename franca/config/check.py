@@ -137,6 +137,15 @@ def _one_start(config: Config) -> Iterator[Problem]:
         yield Problem(("init.backbone", "init.full"), text)
 
 
+def _evaluation_is_whole(config: Config) -> Iterator[Problem]:
+    found = config.evaluation
+    if (found.train is None) != (found.val is None):
+        text = "neighbours are looked for in one and classified in the other: give both, or neither"
+        yield Problem(("evaluation.train", "evaluation.val"), text)
+    if found.train is not None and found.online is None:
+        yield Problem(("evaluation.online",), "required with evaluation.train: steps between two evaluations")
+
+
 def _is_whole(value: float) -> bool:
     return abs(value - round(value)) < 1e-6
 
@@ -152,4 +161,5 @@ _RULES: tuple[Callable[[Config], Iterator[Problem]], ...] = (
     _batches_divide,
     _device_is_known,
     _one_start,
+    _evaluation_is_whole,
 )

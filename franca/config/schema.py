@@ -1,8 +1,8 @@
 """Every option: its type, default, unit and meaning.
 
 Groups say what an option may change. ``data``, ``model``, ``objective``, ``optim``, ``train`` and ``init``
-change results; ``run`` does not; ``performance`` gives the same training up to stated rounding. The text
-under a field is its documentation: ``franca config explain KEY`` prints it. Ranges and choices are checked by
+change results; ``run`` and ``evaluation`` do not; ``performance`` gives the same training up to stated rounding. The
+text under a field is its documentation: ``franca config explain KEY`` prints it. Ranges and choices are checked by
 `franca.config.build`.
 """
 
@@ -273,6 +273,25 @@ class RunConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EvaluationConfig:
+    """Judging the teacher while it is trained; nothing here changes results."""
+
+    online: int | None = option(None, low=1)
+    """Steps between two evaluations, as ``franca eval`` would judge the teacher's export: k-NN where ``train`` and
+    ``val`` are given, and always the health of its features. None evaluates nothing."""
+    train: str | list[str] | None = None
+    """Labelled images whose classes vote: class folders, tars with labels, or ``synthetic``; best a small set."""
+    val: str | list[str] | None = None
+    """Labelled images that are classified."""
+    k: int = option(20, low=1)
+    """Neighbours that vote."""
+    prefixes: bool = True
+    """Also judge every Matryoshka prefix."""
+    num_images: int = option(1000, low=2)
+    """Images of ``data.train``, taken evenly, whose features' health is looked at where no others are given."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class PerformanceConfig:
     """Speed and memory: the same training up to stated rounding."""
 
@@ -328,4 +347,5 @@ class Config:
     train: TrainConfig = field(default_factory=TrainConfig)
     init: InitConfig = field(default_factory=InitConfig)
     run: RunConfig = field(default_factory=RunConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     performance: PerformanceConfig = field(default_factory=PerformanceConfig)

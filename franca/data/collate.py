@@ -53,7 +53,7 @@ class PretrainingData(Dataset[Batch]):
     def __init__(
         self, source: Source, plan: Plan, crops: MultiCrop, masks: MaskPlan, *, micro_batch: int, seed: int
     ) -> None:
-        self._source, self._plan, self._crops, self._masks = source, plan, crops, masks
+        self.source, self._plan, self._crops, self._masks = source, plan, crops, masks
         self._micro_batch, self._seed = micro_batch, seed
 
     @classmethod
@@ -77,7 +77,7 @@ class PretrainingData(Dataset[Batch]):
     @property
     def kind(self) -> str:
         """Kind of the source."""
-        return self._source.kind
+        return self.source.kind
 
     @property
     def num_samples(self) -> int:
@@ -146,16 +146,16 @@ class PretrainingData(Dataset[Batch]):
                 sample = self._plan.replacement(position, attempt)
         names = ", ".join(f"{bad.key} ({bad.reason})" for bad in skipped[-3:])
         raise TooManyBadSamples(
-            f"{self._source.location}: {ATTEMPTS} samples in a row are unreadable, the last of them {names}. "
+            f"{self.source.location}: {ATTEMPTS} samples in a row are unreadable, the last of them {names}. "
             "Check that these are images."
         )
 
     def _picture(self, sample: int, draws: Draws) -> tuple[str, Picture]:
         """A sample's key, and what it shows, decoded no larger than its crops need where the source gives files."""
-        if not isinstance(self._source, EncodedSource):
-            found = self._source.read(sample)
+        if not isinstance(self.source, EncodedSource):
+            found = self.source.read(sample)
             return found.key, Picture.whole(found.image)
-        file = self._source.read_encoded(sample)
+        file = self.source.read_encoded(sample)
         return file.key, decode_reduced(file.data, file.key, partial(self._crops.reduction, draws=draws))
 
 

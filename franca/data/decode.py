@@ -107,7 +107,7 @@ def decode_reduced(data: bytes, key: str, reduction: Callable[[int, int], int]) 
     if not data:
         raise BadSample(key, EMPTY)
     try:
-        with _silence(), Image.open(io.BytesIO(_unpacked(data, key)), formats=FORMATS) as image:
+        with without_remarks(), Image.open(io.BytesIO(_unpacked(data, key)), formats=FORMATS) as image:
             jpeg = image if isinstance(image, JpegImageFile) else None
             if image.width * image.height > (MAX_PIXELS_OF_JPEG if jpeg else MAX_PIXELS):
                 raise BadSample(key, TOO_LARGE)
@@ -126,8 +126,8 @@ def decode_reduced(data: bytes, key: str, reduction: Callable[[int, int], int]) 
 
 
 @contextmanager
-def _silence() -> Iterator[None]:
-    """Keep to itself what Pillow remarks on odd files: what matters of it becomes the reason of a bad sample."""
+def without_remarks() -> Iterator[None]:
+    """Keeps off the screen what Pillow says of odd files: what matters of it becomes the reason of a bad sample."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from franca.data.class_names import write_class_names
-from franca.data.decode import decode
+from franca.data.decode import FORMATS, decode, without_remarks
 from franca.data.mixture import make_plan
 from franca.data.sample import BadSample, Encoded, EncodedSource, Sample, Source
 from franca.data.shard_writer import BoundedShards, Members, Packed, appears_when_complete
@@ -120,7 +120,7 @@ def _members(source: Source, recoding: Recoding, index: int) -> Members | BadSam
 
 
 def _image_file(image: Tensor, original: bytes | None, recoding: Recoding) -> Members:
-    """The image as it came or, where it is too large, resized; what has no usual file becomes a PNG."""
+    """The image as it came or, where it is too large, resized; what is no file becomes a PNG."""
     _, height, width = image.shape
     if recoding.resize_px is not None and min(height, width) > recoding.resize_px:
         scale = recoding.resize_px / min(height, width)
@@ -129,9 +129,8 @@ def _image_file(image: Tensor, original: bytes | None, recoding: Recoding) -> Me
         return {"jpg": _encode(resized, "JPEG", quality=recoding.quality)}
     if original is not None:
         original = gzip.decompress(original) if original.startswith(b"\x1f\x8b") else original
-        with Image.open(io.BytesIO(original)) as opened:
-            if ending := _ENDINGS.get(str(opened.format)):
-                return {ending: original}
+        with without_remarks(), Image.open(io.BytesIO(original), formats=FORMATS) as opened:
+            return {_ENDINGS[str(opened.format)]: original}
     return {"png": _encode(_picture(image), "PNG")}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import reduce
 from operator import or_
@@ -70,14 +70,17 @@ def evaluate(
     return Report(name, tuple(results))
 
 
-def check_sources(protocols: Iterable[str], sources: Mapping[str, Source]) -> None:
+def check_sources(protocols: Mapping[str, Any], sources: Mapping[str, Source]) -> None:
     """Now rather than after an hour of features: whether every protocol finds what it needs.
+
+    Args:
+        protocols: Name to settings.
+        sources: By role.
 
     Raises:
         ConfigError: A set of images is missing.
-        DataError: Images lack labels or masks, or classes do not go together.
+        DataError: Images lack labels or masks, are too few, or classes do not go together.
     """
-    protocols = list(protocols)
     for name in protocols:
         missing = [role for role in PROTOCOLS[name].roles if role not in sources]
         if missing:
@@ -88,6 +91,9 @@ def check_sources(protocols: Iterable[str], sources: Mapping[str, Source]) -> No
         train_names, val_names = sources["train"].class_names, sources["val"].class_names
         if train_names is not None and val_names is not None:
             check_classes(train_names, val_names)
+    counts = {role: len(source) for role, source in sources.items()}
+    for name, settings in protocols.items():
+        PROTOCOLS[name].check(settings, counts)
 
 
 def _check_source(name: str, role: str, source: Source) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import torch
@@ -44,8 +44,9 @@ def wanted(settings: KnnSettings) -> Wanted:
     return CLASS_EMBEDDING
 
 
-def check_before(settings: KnnSettings, num_train: int) -> None:
+def check_before(settings: KnnSettings, counts: Mapping[str, int]) -> None:
     """Raises a DataError where k is more than the images of train=; to be asked before features are computed."""
+    num_train = counts["train"]
     if settings.k > num_train:
         raise DataError(f"k={settings.k} neighbours are asked for, train= has {num_train} images; lower k")
 
@@ -59,7 +60,7 @@ def run(train: FeatureTable, val: FeatureTable, settings: KnnSettings, device: t
         DataError: ``train`` has fewer images than the headline's k, or the tables do not go together.
     """
     labels = common_labels(train, val)
-    check_before(settings, len(train))
+    check_before(settings, {"train": len(train)})
     smaller = [k for k in settings.other_k if k <= len(train) and k != settings.k]
 
     def search(all_k: Sequence[int], columns: Columns | None = None) -> dict[tuple[int, int], float]:

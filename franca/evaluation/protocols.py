@@ -40,7 +40,9 @@ class Protocol:
     needs: str = LABELS
     """What the images must come with: `LABELS`, `MASKS` or `NOTHING`."""
     roles: tuple[str, ...] = ("train", "val")
-    """The sets of images it reads."""
+    """The sets of images it must have; where none is named it takes what is given."""
+    check: Callable[[Any, Mapping[str, int]], None] = lambda settings, counts: None
+    """Raises where the settings do not fit the numbers of images by role, before features are computed."""
 
 
 def on_tables(run: Callable[[FeatureTable, FeatureTable, Any, torch.device], Result]) -> Callable[..., Result]:
@@ -53,7 +55,7 @@ def on_tables(run: Callable[[FeatureTable, FeatureTable, Any, torch.device], Res
 
 
 PROTOCOLS = {
-    "knn": Protocol(settings=knn.KnnSettings, wanted=knn.wanted, judge=on_tables(knn.run)),
+    "knn": Protocol(settings=knn.KnnSettings, wanted=knn.wanted, judge=on_tables(knn.run), check=knn.check_before),
     "linear": Protocol(settings=linear.LinearSettings, wanted=linear.wanted, judge=linear.judge_subject),
     "logreg": Protocol(settings=logreg.LogregSettings, wanted=logreg.wanted, judge=on_tables(logreg.run)),
     "fewshot": Protocol(settings=fewshot.FewshotSettings, wanted=fewshot.wanted, judge=on_tables(fewshot.run)),

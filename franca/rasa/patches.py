@@ -11,7 +11,7 @@ from torch import Tensor
 from franca.distributed.together import share_of
 from franca.features.patches import PatchTable
 
-BATCH_IMAGES = 128  # of a pass, where batches change nothing but memory
+BATCH_IMAGES = 16  # of a pass over all: small enough to stay in the cache of a CPU on the way
 
 
 @dataclass(frozen=True)

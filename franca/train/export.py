@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from torch import Tensor
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
 from franca.distributed.together import on_rank_zero
+from franca.models.preprocessing import Preprocessing
 from franca.models.rebuild import rebuild
+from franca.models.vision_transformer import VisionTransformer
 from franca.models.weights import save_backbone
 from franca.train.student_teacher import StudentTeacher
 
@@ -39,6 +42,13 @@ class ExportTeacher:
         self.std = std
         self.image_size_px = image_size_px
         self.info = dict(info)
+
+    def backbone(self) -> VisionTransformer:
+        """The teacher's backbone as who loads its export gets it, whole; every rank must ask, and gets one."""
+        state = get_model_state_dict(self.networks.teacher.backbone, options=StateDictOptions(full_state_dict=True))
+        backbone = rebuild(self.networks.teacher.backbone, cast(Mapping[str, Tensor], state))
+        backbone.preprocessing = Preprocessing(self.image_size_px, self.mean, self.std)
+        return backbone
 
     def __call__(self, path: Path, step: int) -> None:
         """Replace ``path`` in one move; rank 0 puts the shards together and writes, and every rank must ask."""

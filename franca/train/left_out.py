@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from franca.errors import CheckpointError
-from franca.train.run_folder import write_text
+from franca.train.line_file import write_text
 
 FILE_NAME = "left_out.json"
 

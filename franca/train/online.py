@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from franca.config.schema import EvaluationConfig
+from franca.config.schema import EvaluationConfig, SyntheticConfig
 from franca.data.sample import Source
 from franca.data.sources import open_source
 from franca.data.subset import Subset
@@ -33,6 +32,7 @@ class OnlineEvaluation:
     Args:
         config: How often, on which images.
         data: The images of the training, whose health is looked at where no others are given.
+        synthetic: What to draw where ``synthetic`` is asked for.
         teacher: Gives the teacher's backbone, unsharded and ready for use; every rank must ask.
         features: How features are computed; they are not kept.
         ranks: Which one this is.
@@ -49,6 +49,7 @@ class OnlineEvaluation:
         config: EvaluationConfig,
         data: Source,
         *,
+        synthetic: SyntheticConfig,
         teacher: Callable[[], nn.Module],
         features: FeatureSettings,
         ranks: Ranks,
@@ -57,7 +58,7 @@ class OnlineEvaluation:
     ) -> None:
         assert config.online is not None
         self.every_steps = config.online
-        self.sources = labelled_sources(config)
+        self.sources = labelled_sources(config, synthetic)
         self.protocols = dict(read_options(["health"], {"prefixes": config.prefixes}).protocols)
         if self.sources:
             self.protocols |= read_options(["knn"], {"prefixes": config.prefixes, "k": config.k}).protocols
@@ -102,11 +103,11 @@ class OnlineEvaluation:
         )
 
 
-def labelled_sources(config: EvaluationConfig) -> dict[str, Source]:
-    """The labelled images by role; none where none are given. What `franca.config` lets through has both or neither."""
+def labelled_sources(config: EvaluationConfig, synthetic: SyntheticConfig) -> dict[str, Source]:
+    """The labelled images by role; none where none are given."""
     locations = {"train": config.train, "val": config.val}
     return {
-        role: open_source(location, split=role, labels=True)  # type: ignore[arg-type]
+        role: open_source(location, split=role, synthetic=synthetic, labels=True)  # type: ignore[arg-type]
         for role, location in locations.items()
         if location is not None
     }

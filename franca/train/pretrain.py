@@ -18,11 +18,12 @@ from franca.config.schema import Config
 from franca.data.collate import PretrainingData
 from franca.data.loader import make_loader
 from franca.data.record import differences, read_record, write_record
-from franca.data.sources import describe, open_training_source
+from franca.data.sources import Source, describe, open_training_source
 from franca.distributed.process_group import process_group
 from franca.distributed.ranks import resolve_ranks
 from franca.distributed.together import on_rank_zero
 from franca.errors import ConfigError, DataError, DivergedError, SaveError
+from franca.features.settings import FeatureSettings
 from franca.layers.attention import set_attention
 from franca.objective.backends import Backend, Choice
 from franca.objective.pretraining import PretrainingObjective
@@ -49,6 +50,7 @@ from franca.train.left_out import LeftOut
 from franca.train.loop import Hook, stop_on_signal, train
 from franca.train.machine import Machine, resolve_machine
 from franca.train.not_finite import LimitNotFinite, RecordNotFinite
+from franca.train.online import OnlineEvaluation
 from franca.train.out_of_memory import Setting, explain_out_of_memory
 from franca.train.parallel import parallelize
 from franca.train.run_folder import RunFolder, check_run_folder, open_run_folder
@@ -197,6 +199,7 @@ def _train(
     )
     waiting = AdviseOnDataWait(console.print, advice)
     display = Display(console, start_step=progress.step, num_steps=config.train.steps)
+    online = _online_evaluation(config, machine, data.source, networks, folder, display, workers)
     saver = Saver(
         folder.checkpoints,
         networks,
@@ -229,7 +232,12 @@ def _train(
                 progress=progress,
                 accumulation=share.accumulation,
                 device=machine.device,
-                hooks=[counting, *_hooks(config, networks, objective, saver, folder, display, left_out), waiting],
+                hooks=[
+                    counting,
+                    *_hooks(config, networks, objective, saver, folder, display, left_out),
+                    *online,
+                    waiting,
+                ],
                 should_stop=should_stop,
             )
 
@@ -335,6 +343,33 @@ def _hooks(
             say=display.say,
         ),
         LimitBadSamples(config.data.max_bad_fraction),
+    ]
+
+
+def _online_evaluation(
+    config: Config,
+    machine: Machine,
+    source: Source,
+    networks: StudentTeacher,
+    folder: RunFolder,
+    display: Display,
+    workers: int,
+) -> list[Hook]:
+    """The evaluation on the way, where one is asked for."""
+    if config.evaluation.online is None:
+        return []
+    features = FeatureSettings(device=config.performance.device, workers=workers, cache=False)
+    return [
+        OnlineEvaluation(
+            config.evaluation,
+            source,
+            synthetic=config.data.synthetic,
+            teacher=assembly.build_export(config, networks).backbone,
+            features=features,
+            ranks=machine.ranks,
+            record=folder.append_evaluation,
+            say=display.say,
+        )
     ]
 
 

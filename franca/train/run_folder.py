@@ -4,6 +4,7 @@ config.yaml        the complete configuration
 command.txt        every command that ran here, oldest first
 environment.txt    versions and device of the newest start
 metrics.jsonl      one line per logging step
+evaluations.jsonl  one line per evaluation of the teacher on the way; only where they are asked for
 not_finite.jsonl   one line per step that was not finite, with its samples; only where there was one
 left_out.json      batches left out since the run went back; only where it did
 checkpoints/       step_00001000/, …
@@ -13,8 +14,6 @@ exports/           teacher.safetensors, teacher_step_00000000.safetensors, …
 from __future__ import annotations
 
 import fcntl
-import json
-import math
 import os
 import platform
 import socket
@@ -31,6 +30,7 @@ from franca.config.recipes import differences, load_recipe, to_yaml
 from franca.config.schema import RESULT_GROUPS, Config
 from franca.distributed.together import on_rank_zero
 from franca.errors import ConfigError
+from franca.train.line_file import LineFile, write_text
 
 LOCK_NAME = ".lock"
 BEFORE_THE_RUN = {LOCK_NAME, "code", "jobs"}
@@ -48,7 +48,8 @@ class RunFolder:
     def __init__(self, path: Path, lock: IO[str] | None) -> None:
         self.path = path
         self._lock = lock
-        self._waiting_lines = ""
+        self._metrics = LineFile(path / "metrics.jsonl", writes=lock is not None)
+        self._evaluations = LineFile(path / "evaluations.jsonl", writes=lock is not None)
         if lock is not None:
             # A forked data worker would inherit the lock and hold it for a while after this process was killed.
             os.register_at_fork(after_in_child=lock.close)
@@ -66,7 +67,7 @@ class RunFolder:
     @property
     def metrics(self) -> Path:
         """The metrics file."""
-        return self.path / "metrics.jsonl"
+        return self._metrics.path
 
     def describe(self, config: Config, command: str, computes: str = "") -> None:
         """Write down the configuration, this command and the environment; ``computes`` is device and precision."""
@@ -78,35 +79,21 @@ class RunFolder:
         write_text(self.path / "environment.txt", environment() + f"computes: {computes}\n")
 
     def cut_metrics(self, step: int) -> None:
-        """Drop the lines of steps after ``step``, and a last line that was cut off, before a resumed run writes on."""
-        if self._lock is not None and self.metrics.exists():
-            kept = [line for line in self.metrics.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
-            write_text(self.metrics, "".join(line + "\n" for line in kept))
+        """Drop what the files say of steps after ``step``, before a resumed run writes on."""
+        for file in (self._metrics, self._evaluations):
+            file.cut(step)
 
     def read_metrics(self) -> list[dict[str, float | None]]:
-        """The lines so far, on rank 0; the others know of none."""
-        if self._lock is None or not self.metrics.exists():
-            return []
-        return [json.loads(line) for line in self.metrics.read_text(encoding="utf-8").splitlines()]
+        """The lines of the metrics file so far, on rank 0; the others know of none."""
+        return self._metrics.read()
 
     def append_metrics(self, record: Mapping[str, float]) -> None:
-        """Add one line; it has the key ``step``. What is not finite becomes null, since JSON has no NaN.
+        """Add one line to the metrics; see `LineFile.append`."""
+        self._metrics.append(record)
 
-        Raises:
-            OSError: the disk is full, or cannot be written for another reason. The line waits for the next one.
-        """
-        if self._lock is None:
-            return
-        finite = {name: value if math.isfinite(value) else None for name, value in record.items()}
-        self._waiting_lines += json.dumps(finite, allow_nan=False) + "\n"
-        length = self.metrics.stat().st_size if self.metrics.exists() else 0
-        try:
-            with open(self.metrics, "a", encoding="utf-8") as file:
-                file.write(self._waiting_lines)
-            self._waiting_lines = ""
-        except OSError:
-            os.truncate(self.metrics, length)  # no half line, which the next one would continue
-            raise
+    def append_evaluation(self, record: Mapping[str, float]) -> None:
+        """Add one line to the evaluations; see `LineFile.append`."""
+        self._evaluations.append(record)
 
     def close(self) -> None:
         """Let go of the folder."""
@@ -222,24 +209,6 @@ def _free_name(path: Path) -> Path:
     while (candidate := path.with_name(f"{path.name}.old-{number}")).exists():
         number += 1
     return candidate
-
-
-def _step_of(line: str) -> float:
-    """The step of a metrics line; infinity for a line that a kill cut off."""
-    try:
-        return float(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
-        return float("inf")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Replace a text file in one move, so that a reader sees the old text or the new one."""
-    temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def environment() -> str:

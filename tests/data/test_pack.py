@@ -14,6 +14,8 @@ from PIL import Image
 from webdataset import WebDataset
 
 from franca.config.schema import SyntheticConfig
+from franca.data import pack as module
+from franca.data.decode import EXTENSIONS, FORMATS
 from franca.data.pack import Recoding, pack
 from franca.data.plan import SamplePlan
 from franca.data.sample import EncodedSource, Source
@@ -127,19 +129,24 @@ def test_only_larger_images_are_resized(tmp_path: Path) -> None:
 
 def test_names_that_lie_and_gzip_under_an_image_name(tmp_path: Path) -> None:
     jpeg = encoded((8, 8))
-    members = [("a.png", jpeg), ("b.JPEG", gzip.compress(jpeg)), ("c.jpg", encoded((8, 8), "JPEG2000"))]
+    members = [("a.png", jpeg), ("b.JPEG", gzip.compress(jpeg)), ("c.jpg", encoded((8, 8), "MPO"))]
     source = open_source(str(write_tar(tmp_path / "0.tar", members)))
     pack(source, tmp_path / "out")
     endings = {
         sample["__key__"]: sorted(set(sample) - {"__key__", "__url__", "__local_path__", "json"})
         for sample in WebDataset(str(tmp_path / "out" / "000000.tar"), shardshuffle=False)
     }
-    assert sorted(ending for (ending,) in endings.values()) == ["jpg", "jpg", "png"]
+    assert sorted(ending for (ending,) in endings.values()) == ["jpg", "jpg", "jpg"]
     again = open_source(str(tmp_path / "out"), extras=["json"])
     by_key = {(sample := again.read(index)).json["packed_from"]: sample.image for index in range(3)}
     for index in range(3):
         sample = source.read(index)
         assert torch.equal(by_key[sample.key], sample.image)
+
+
+def test_every_format_that_is_read_has_an_ending_in_a_shard() -> None:
+    assert set(module._ENDINGS) == {*FORMATS, "MPO"}
+    assert {f".{ending}" for ending in module._ENDINGS.values()} <= set(EXTENSIONS)
 
 
 def test_captions_and_json_ride_along(tmp_path: Path) -> None:

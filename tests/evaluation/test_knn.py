@@ -116,8 +116,8 @@ def test_the_headline_needs_k_images() -> None:
     with pytest.raises(DataError, match="k=301 neighbours are asked for, train= has 300 images; lower k"):
         run(TRAIN, VAL, KnnSettings(k=301))
     with pytest.raises(DataError, match="lower k"):
-        check_before(KnnSettings(k=301), num_train=300)
-    check_before(KnnSettings(k=300), num_train=300)
+        check_before(KnnSettings(k=301), {"train": 300})
+    check_before(KnnSettings(k=300), {"train": 300})
 
 
 def test_no_top5_for_few_classes() -> None:

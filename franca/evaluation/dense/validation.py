@@ -52,13 +52,13 @@ def judge_heads(
 
     Args:
         job: Its model and source are used.
-        num_examples: Images to hand out, at equal distances.
+        num_examples: Images to hand out, at equal distances from the first to the last.
 
     Raises:
         DataError: No image could be read, or a mask is wrong.
     """
     num_images = len(job.source)
-    shown = {index * num_images // max(1, num_examples) for index in range(num_examples)}
+    shown = {index * (num_images - 1) // max(1, num_examples - 1) for index in range(num_examples)}
     confusions = torch.zeros(len(heads), num_classes, num_classes + 1, dtype=torch.int64)
     examples: dict[int, Example] = {}
     failure: FrancaError | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from franca.evaluation.dense.position import PositionSettings
 from franca.evaluation.dense.segmentation import SegmentationSettings, run
 from franca.evaluation.report import Result
 from franca.evaluation.subject import Subject
+from franca.features.preprocess import normalise
+from franca.models.preprocessing import Preprocessing
 from franca.models.vision_transformer import VisionTransformer
 from tests.distributed.ranks import run_ranks
 from tests.evaluation.dense.subjects import Colours, Stripes, subject_on
@@ -140,3 +143,35 @@ def test_two_ranks_find_what_one_finds() -> None:
         for one, other in zip(alone, together, strict=True):
             assert dict(other.metrics) == pytest.approx(dict(one.metrics), abs=1e-9)
             assert dict(other.numbers) == pytest.approx(dict(one.numbers), abs=1e-9)
+
+
+def trained_to_segment(backbone: VisionTransformer, *, steps: int) -> VisionTransformer:
+    """The backbone after some steps of supervised segmentation of drawn images that no test image is among."""
+    source = SyntheticSource(SyntheticConfig(num_images=2000, size_px=48, seed=7), "train")
+    samples = [source.read(index) for index in range(len(source))]
+    masks = torch.stack([sample.mask for sample in samples if sample.mask is not None]).long()[:, 1::2, 1::2]
+    images = normalise(torch.stack([sample.image for sample in samples]), (0.3, 0.3, 0.3), (0.2, 0.2, 0.2))
+    head = nn.Linear(backbone.width, 9)
+    optimizer = torch.optim.AdamW([*backbone.parameters(), *head.parameters()], lr=2e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, steps)
+    for _ in range(steps):
+        rows = torch.randint(len(images), (48,))
+        patches = backbone.features(images[rows]).patches.unflatten(1, (6, 6))
+        logits = nn.functional.interpolate(head(patches).permute(0, 3, 1, 2), size=(24, 24), mode="bilinear")
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(logits, masks[rows]).backward()
+        optimizer.step()
+        schedule.step()
+    return backbone
+
+
+@pytest.mark.slow
+def test_a_trained_model_is_far_above_its_random_twin() -> None:
+    torch.manual_seed(0)
+    twin = VisionTransformer(width=96, depth=4, num_heads=3, patch_size_px=8, image_size_px=48, layer_scale=None)
+    twin.preprocessing = Preprocessing(48, (0.3, 0.3, 0.3), (0.2, 0.2, 0.2))
+    trained = trained_to_segment(copy.deepcopy(twin), steps=250)
+    config = SyntheticConfig(num_images=400, num_val_images=100, size_px=48)
+    sources = {"train": SyntheticSource(config, "train"), "val": SyntheticSource(config, "val")}
+    found, random = (run(subject_on(sources, model, 48), SegmentationSettings()).metrics for model in (trained, twin))
+    assert found["miou"] > 1.7 * random["miou"]
