@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from franca.cli.output import plain_console
 from franca.config.recipes import load_recipe
 from franca.config.schema import Config
 from franca.errors import STOPPED_EXIT_CODE
@@ -32,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
 
     config = load_recipe(RECIPE, args.overrides)
     config = replace(config, run=replace(config.run, dir=config.run.dir or f"runs/{RECIPE}"))
-    console = Console(highlight=False, markup=False)
+    console = plain_console()
     command = shlex.join(["franca", "demo", *args.overrides])
     if pretrain(config, command=command, console=console, fresh=args.fresh) is Outcome.STOPPED:
         return STOPPED_EXIT_CODE

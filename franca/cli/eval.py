@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bars
 from torch import Tensor, nn
 
-from franca.cli.output import check_writable
+from franca.cli.output import check_writable, plain_console
 from franca.config.recipes import parse_overrides
 from franca.data.sources import Source, describe, open_source
 from franca.distributed.device import resolve_device
@@ -113,10 +113,10 @@ def _evaluate(protocols: str, model: str, request: Request, ranks: Ranks) -> Non
     """One model: features, protocols, table, JSON."""
     options = read_options(protocols.split(","), request.overrides)
     common = options.common
-    console = Console(stderr=True, quiet=ranks.rank > 0)
+    console = plain_console(stderr=True, quiet=ranks.rank > 0, soft_wrap=True)
     sources = open_sources(request, options)
     for role, source in sources.items():
-        console.print(f"{role:<6} {source.location}: {describe(source)}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"{role:<6} {source.location}: {describe(source)}", soft_wrap=True)
     evaluation.check_sources(options.protocols, sources)
     backbone = open_backbone(model, pretrained=common.model.pretrained, weights=common.model.weights)
     with progress_bars(console) as progress:
@@ -197,20 +197,20 @@ def read_request(words: Sequence[str]) -> Request:
 
 def _show(report: Report, out: Path | None) -> None:
     """Tables on standard output; the notes below them; the JSON where it is wanted, with a picture of prefixes."""
-    console = Console()
+    console = plain_console()
     console.print(report.table())
     prefixes = prefix_table(report.results)
     if prefixes is not None:
         console.print(prefixes)
     for result in report.results:
         for note in result.notes:
-            console.print(f"{result.protocol}: {note}", markup=False, highlight=False, soft_wrap=True)
+            console.print(f"{result.protocol}: {note}", soft_wrap=True)
     if out is not None:
         report.write(out)
-        console.print(f"wrote {out}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"wrote {out}", soft_wrap=True)
         picture = out.with_name(f"{out.stem}_prefixes.png")
         if draw_prefixes(report.results, picture, title=report.model):
-            console.print(f"wrote {picture}", markup=False, highlight=False, soft_wrap=True)
+            console.print(f"wrote {picture}", soft_wrap=True)
 
 
 @contextmanager

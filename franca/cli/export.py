@@ -6,8 +6,7 @@ import argparse
 import re
 from pathlib import Path
 
-from rich.console import Console
-
+from franca.cli.output import plain_console
 from franca.errors import ConfigError
 from franca.export.formats import FORMATS, TOLERANCE
 
@@ -83,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     done = export_backbone(
         backbone, out, args.format, size_px=args.size, tolerance=args.tolerance, overwrite=args.overwrite
     )
-    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console = plain_console(soft_wrap=True)
     height, width = done.size_px
     console.print(f"wrote {done.path}: {done.num_bytes / 1e6:.1f} MB, {done.seconds:.1f} s")
     differences = ", ".join(f"{output} {value:.1e}" for output, value in done.differences.items())

@@ -7,10 +7,8 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rich.console import Console
-
 from franca.cli.eval import progress_bars
-from franca.cli.output import check_writable
+from franca.cli.output import check_writable, plain_console
 from franca.config.build import build
 from franca.config.recipes import parse_overrides
 from franca.config.schema import SyntheticConfig, option
@@ -76,8 +74,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _extract(job: Job, out: Path, ranks: Ranks) -> None:
-    console = Console(stderr=True, quiet=ranks.rank > 0)
-    console.print(f"{job.source.location}: {describe(job.source)}", markup=False, highlight=False, soft_wrap=True)
+    console = plain_console(stderr=True, quiet=ranks.rank > 0, soft_wrap=True)
+    console.print(f"{job.source.location}: {describe(job.source)}")
     key = on_rank_zero(job.loose_key)
     if on_rank_zero(out.exists) and key_of(out) != key:
         raise ConfigError(f"{out} holds other features: move it away, or choose another name")
@@ -88,7 +86,7 @@ def _extract(job: Job, out: Path, ranks: Ranks) -> None:
         if parts.is_dir():
             parts.rmdir()
         table = read_features(out)
-        console.print(f"{len(table):,} images, {len(table.skipped):,} unreadable", highlight=False)
+        console.print(f"{len(table):,} images, {len(table.skipped):,} unreadable")
         print(f"wrote {out}")
 
 

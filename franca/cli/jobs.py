@@ -6,9 +6,9 @@ import argparse
 from datetime import timedelta
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
+from franca.cli.output import plain_console
 from franca.launch.status import Status, known_runs, run_statuses
 
 FILE_WIDTH = 200
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print one line for each job."""
-    console = Console(highlight=False, markup=False)
+    console = plain_console()
     if not console.is_terminal:
         console.width = FILE_WIDTH
     runs = args.runs or known_runs(Path("runs"))

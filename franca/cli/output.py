@@ -1,9 +1,11 @@
-"""Files that a command will write, looked at before the work starts."""
+"""What commands say and write: words as they are, and files looked at before the work starts."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+
+from rich.console import Console
 
 from franca.errors import ConfigError
 
@@ -26,3 +28,8 @@ def check_writable(out: Path, name: str) -> None:
         raise ConfigError(f"{name}={out}: the folder {out.parent} cannot be made: {error.strerror}") from error
     if not os.access(out.parent, os.W_OK):
         raise ConfigError(f"{name}={out}: the folder {out.parent} cannot be written; choose another")
+
+
+def plain_console(*, stderr: bool = False, quiet: bool = False, soft_wrap: bool = False) -> Console:
+    """A console that prints what users wrote as they wrote it: ``[a]`` is no markup, and ``:train:`` no picture."""
+    return Console(stderr=stderr, quiet=quiet, soft_wrap=soft_wrap, highlight=False, markup=False, emoji=False)

@@ -7,8 +7,7 @@ import shlex
 from dataclasses import replace
 from pathlib import Path
 
-from rich.console import Console
-
+from franca.cli.output import plain_console
 from franca.config.recipes import load_recipe
 from franca.errors import STOPPED_EXIT_CODE
 
@@ -33,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     outcome = pretrain(
         config,
         command=shlex.join(["franca", "pretrain", args.recipe, *args.overrides, *flags]),
-        console=Console(highlight=False, markup=False),
+        console=plain_console(),
         fresh=args.fresh,
         dry_run=args.dry_run,
     )

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from franca.cli.data_options import split
 from franca.cli.eval import progress_bars
+from franca.cli.output import plain_console
 from franca.cli.rasa_options import FitOptions, output_path, read_options
 from franca.data.sources import Source, describe, open_source
 from franca.distributed.device import resolve_device
@@ -74,7 +75,7 @@ def _fit(paths: Sequence[str], words: Sequence[str]) -> None:
     out = output_path(options.out)
     ranks = resolve_ranks(os.environ)
     device = resolve_device(options.features.device, ranks)
-    console = Console(stderr=True, quiet=ranks.rank > 0, soft_wrap=True, highlight=False, markup=False)
+    console = plain_console(stderr=True, quiet=ranks.rank > 0, soft_wrap=True)
     with process_group(ranks, device):
         source = _open(options.data, "train", options, console, "data")
         scored = None if options.score is None else _open(options.score, "val", options, console, "score")
@@ -151,11 +152,11 @@ def _show(paths: Sequence[str], words: Sequence[str]) -> None:
     print(f"rank {file.projector.rank} of {file.projector.width}, for weights with hash {file.fingerprint}")
     print(", ".join(f"{key}={value}" for key, value in file.settings.items()))
     if file.table:
-        Console().print(table_of(file.table, file.projector.rank))
+        plain_console().print(table_of(file.table, file.projector.rank))
 
 
 def _show_fit(found: Fitted, out: Path) -> None:
-    Console().print(table_of(found.table(), found.projector.rank))
+    plain_console().print(table_of(found.table(), found.projector.rank))
     if found.kept < len(found.rounds) - 1:
         print(f"kept the first {found.kept} rounds, whose score is best")
     if found.kept == 0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rich.console import Console
+from franca.cli.output import plain_console
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +17,7 @@ def run(args: argparse.Namespace) -> int:
     """Write RUN/report.html for every run."""
     from franca.report.run_report import write_run_report  # matplotlib and torch take seconds to import
 
-    console = Console(highlight=False, markup=False)
+    console = plain_console()
     for folder in args.runs:
         console.print(f"wrote {write_run_report(folder)}", soft_wrap=True)
     return 0

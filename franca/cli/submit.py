@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rich.console import Console
-
 from franca.cli.main import COMMANDS, no_such_command, parse
+from franca.cli.output import plain_console
 from franca.config.recipes import load_recipe, to_yaml
 from franca.config.schema import Config
 from franca.errors import ConfigError
@@ -125,7 +124,7 @@ def _report(records: Sequence[JobRecord], profile: Profile, job: Job) -> None:
         "stop": stop,
         "resume": "the same line again goes on from the newest checkpoint" if job.trains else "the same line again",
     }
-    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console = plain_console(soft_wrap=True)
     for name, value in rows.items():
         console.print(f"{name:<11} {value}")
 

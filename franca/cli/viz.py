@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
-from rich.console import Console
 
 from franca.cli.eval import progress_bars
+from franca.cli.output import plain_console
 from franca.config.build import build, text_keys
 from franca.config.recipes import parse_overrides
 from franca.config.schema import SyntheticConfig
@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
     source = open_images(args.source, settings.synthetic)
     backbone = open_backbone(args.model, pretrained=settings.pretrained, weights=settings.weights)
     model = FeatureModel(backbone, args.model).to(device)
-    console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+    console = plain_console(stderr=True, soft_wrap=True)
     console.print(f"{source.location}: {describe(source)}")
     with progress_bars(console) as progress:
         drawings = _draw(settings, model, source, device, progress)

@@ -24,7 +24,7 @@ def waiting_line(text: str, total: int) -> Iterator[Callable[[int, int], None] |
     Returns:
         What to call with (items done, items in all), or None.
     """
-    console = Console(stderr=True)
+    console = Console(stderr=True, emoji=False)
     if not total or not console.is_terminal:
         if total >= _WORTH_A_LINE:
             _logger.warning("%s", text)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from franca.cli.output import check_writable
+from franca.cli.output import check_writable, plain_console
 from franca.errors import ConfigError
 
 
@@ -21,3 +21,8 @@ def test_what_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match=r"out=.*: the folder .*file cannot be made"):
         check_writable(tmp_path / "file" / "out.json", "out")
+
+
+def test_words_of_users_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    plain_console().print("/data/camvid:train: [bold] 3 images")
+    assert capsys.readouterr().out == "/data/camvid:train: [bold] 3 images\n"
