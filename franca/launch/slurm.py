@@ -21,6 +21,8 @@ FINISHED_STATES = {
 }
 FORGOTTEN = "forgotten"
 """The state of a job that the cluster no longer knows, where the run folder does not say how it ended."""
+STOPPED = "stopped"
+"""The state of a job that the cluster no longer knows, and that saved when it was asked to stop: submit it again."""
 NO_SLURM = (
     "there is no SLURM on this machine (sbatch is not found). Submit from a login node of the cluster, show the "
     "script with --print, or start the job in the background here with --profile local."
@@ -39,7 +41,7 @@ class JobState:
     @property
     def is_active(self) -> bool:
         """Whether the job runs, or will."""
-        return self.state not in FINISHED_STATES | {FORGOTTEN}
+        return self.state not in FINISHED_STATES | {FORGOTTEN, STOPPED}
 
 
 class _TextExecutor(SlurmExecutor):

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from franca.errors import DataError
+from franca.errors import STOPPED_EXIT_CODE, DataError
 from franca.launch import local, slurm
 from franca.launch.progress import Progress, read_progress
 from franca.launch.record import Event, JobRecord, read_events, read_records
@@ -93,13 +93,14 @@ def _progress_of(run: Path) -> Progress | None:
 def _states(record: JobRecord, states: Mapping[str, JobState], events: Collection[Event]) -> list[JobState]:
     """The states of a job, or of every element of an array."""
     if record.executor == "local":
-        return [JobState("RUNNING" if local.is_running(record.job_id, record.host) else slurm.FORGOTTEN)]
-    found = [state for name, state in states.items() if slurm.of_job(name, record.job_id)]
+        found = [JobState("RUNNING")] if local.is_running(record.job_id, record.host) else []
+    else:
+        found = [state for name, state in states.items() if slurm.of_job(name, record.job_id)]
     return found or [_remembered(record, events)]
 
 
 def _remembered(record: JobRecord, events: Collection[Event]) -> JobState:
-    """What the run folder knows of a job that the cluster has forgotten."""
+    """What the run folder knows of a job that the cluster has forgotten, or of a local one that has ended."""
     ends = {
         event.job_id: event.facts["code"]
         for event in events
@@ -107,7 +108,10 @@ def _remembered(record: JobRecord, events: Collection[Event]) -> JobState:
     }
     if not ends:
         return JobState(slurm.FORGOTTEN)
-    return JobState("COMPLETED" if set(ends.values()) == {"0"} else "FAILED")
+    codes = set(ends.values())
+    if codes <= {"0", str(STOPPED_EXIT_CODE)}:
+        return JobState("COMPLETED" if codes == {"0"} else slurm.STOPPED)
+    return JobState("FAILED")
 
 
 def _summary(states: Collection[JobState]) -> str:

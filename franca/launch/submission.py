@@ -81,7 +81,7 @@ def plan_job(work: Work, size: Size, profile: Profile, snapshot: Snapshot, *, py
 def script(profile: Profile, job: Job) -> str:
     """The text that `submit` submits: the same for the same arguments and templates."""
     if profile.executor == "local":
-        local.check_local(profile, job)
+        local.check_local(job)
         return local.local_text(profile, job)
     return sbatch_text(assets.path("slurm", "job.sbatch").read_text(encoding="utf-8"), profile, job)
 
@@ -97,7 +97,7 @@ def submit(text: str, profile: Profile, job: Job, snapshot: Snapshot) -> list[Jo
     records = []
     for _ in range(job.chain):
         is_local = profile.executor == "local"
-        job_id = local.submit_local(text, profile, job) if is_local else slurm.submit_text(text, job.jobs)
+        job_id = local.submit_local(text, job) if is_local else slurm.submit_text(text, job.jobs)
         record = JobRecord(
             job_id=job_id,
             executor=profile.executor,

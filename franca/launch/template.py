@@ -59,7 +59,7 @@ class Job:
         return max(1, self.gpus_per_node)
 
 
-class _ShellTemplate(Template):
+class ShellTemplate(Template):
     """Bash writes variables with a dollar, so that placeholders are ``@name``."""
 
     delimiter = "@"
@@ -74,7 +74,7 @@ def sbatch_text(template: str, profile: Profile, job: Job) -> str:
         job: What to run.
     """
     run = shlex.quote(str(job.run))
-    return _ShellTemplate(template).substitute(
+    return ShellTemplate(template).substitute(
         directives="\n".join(f"#SBATCH {option}" for option in sbatch_options(profile, job)),
         run=job.run,
         events=shlex.quote(str(job.jobs / "events.txt")),

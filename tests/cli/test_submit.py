@@ -30,7 +30,7 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(folder)
     binaries = tmp_path / "bin"
     binaries.mkdir()
-    for name in ("bash", "cat", "cp", "ps", "date", "hostname"):
+    for name in ("bash", "cat", "cp", "ps", "date", "hostname", "timeout"):
         (binaries / name).symlink_to(f"/bin/{name}")
     monkeypatch.setenv("PATH", str(binaries))
     return folder

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from franca.errors import ConfigError
-from franca.launch.local import check_local, is_running, local_text, submit_local
+from franca.launch.local import check_local, is_running, local_text, submit_local, visible_gpus
 from franca.launch.logs import log_paths
 from franca.launch.profile import Profile
 from franca.launch.record import read_events
@@ -43,14 +43,14 @@ def test_tasks_get_their_ranks_and_the_log_what_they_say(tmp_path: Path) -> None
         "print([os.environ[name] for name in names], os.getcwd(), sys.argv[1:])\n"
     )
     job = local_job(tmp_path, code, gpus_per_node=2)
-    job_id = submit_local(local_text(PROFILE, job), PROFILE, job)
+    job_id = submit_local(local_text(PROFILE, job), job)
     wait_for_end(job_id)
     logs = [path.read_text().strip() for path in log_paths(job.run, job_id)]
     assert logs == [
         f"{[str(rank), '2', str(rank), '2', '1', '0,1']} {job.directory} ['one', 'two words']" for rank in range(2)
     ]
-    (started,) = read_events(job.run)
-    assert (started.job_id, started.kind) == (job_id, "started")
+    started, ended = read_events(job.run)
+    assert (started.job_id, started.kind, ended.facts) == (job_id, "started", {"code": "0"})
 
 
 def test_a_single_task_is_no_group(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_a_stop_reaches_the_command(tmp_path: Path) -> None:
         "time.sleep(60)\n"
     )
     job = local_job(tmp_path, code, gpus_per_node=0)
-    job_id = submit_local(local_text(PROFILE, job), PROFILE, job)
+    job_id = submit_local(local_text(PROFILE, job), job)
     log = job.jobs / f"{job_id}_0_log.out"
     deadline = time.monotonic() + 60
     while not log.exists() or "ready" not in log.read_text():
@@ -75,6 +75,59 @@ def test_a_stop_reaches_the_command(tmp_path: Path) -> None:
     os.kill(int(job_id), signal.SIGTERM)
     wait_for_end(job_id)
     assert log.read_text() == "ready\nasked to stop\n"
+    assert [event.kind for event in read_events(job.run)] == ["started", "ended", "unfinished"]
+
+
+SAVE_WHEN_ASKED = """\
+import os, pathlib, signal, sys, time
+def save(number, _):
+    starts = len(pathlib.Path("starts").read_text())
+    print(f"start {starts}: signal {signal.Signals(number).name}, port {os.environ['MASTER_PORT']}", flush=True)
+    sys.exit(75 if starts < 6 else 0)
+signal.signal(signal.SIGUSR1, save)
+if os.environ["RANK"] == "0":
+    with open("starts", "a") as file:
+        file.write("x")
+time.sleep(60)
+"""
+
+
+def test_a_start_ends_at_its_time_limit_and_the_next_goes_on(tmp_path: Path) -> None:
+    """Two ranks, with a new port for every start; no number of starts is too many, as submitit's own would be."""
+    profile = Profile(executor="local", signal="USR1", grace_seconds=5)
+    job = local_job(tmp_path, SAVE_WHEN_ASKED, gpus_per_node=2, hours=6 / 3600)
+    job_id = submit_local(local_text(profile, job), job)
+    wait_for_end(job_id)
+    for path in log_paths(job.run, job_id):
+        ports = [15000 + (int(job_id) + restart) % 15000 for restart in range(6)]
+        assert path.read_text().splitlines() == [
+            f"start {number}: signal SIGUSR1, port {port}" for number, port in enumerate(ports, start=1)
+        ]
+    events = read_events(job.run)
+    assert [event.kind for event in events] == ["started", "ended", "requeued"] * 5 + ["started", "ended"]
+    assert events[-2].facts["restart"] == "5" and events[-1].facts == {"code": "0"}
+
+
+@pytest.mark.parametrize("requeue", [True, False])
+def test_without_requeue_and_after_any_other_code_it_ends(requeue: bool, tmp_path: Path) -> None:
+    job = local_job(tmp_path, f"import sys; sys.exit({2 if requeue else 75})", gpus_per_node=0)
+    job_id = submit_local(local_text(Profile(executor="local", requeue=requeue), job), job)
+    wait_for_end(job_id)
+    assert [event.kind for event in read_events(job.run)] == ["started", "ended"] + ["unfinished"] * (not requeue)
+
+
+@pytest.mark.parametrize(
+    ("shown", "wanted", "expected"),
+    [(None, 2, [0, 1]), ("3, 1,0", 2, [3, 1]), ("", 0, []), ("GPU-7a", 0, [])],
+)
+def test_a_job_takes_the_gpus_that_are_shown(shown: str | None, wanted: int, expected: list[int]) -> None:
+    assert visible_gpus({} if shown is None else {"CUDA_VISIBLE_DEVICES": shown}, wanted) == expected
+
+
+@pytest.mark.parametrize("shown", ["", "3", "GPU-7a,GPU-7b"])
+def test_fewer_gpus_than_asked_for_are_refused(shown: str) -> None:
+    with pytest.raises(ConfigError, match="at least 2 GPUs"):
+        visible_gpus({"CUDA_VISIBLE_DEVICES": shown}, 2)
 
 
 def test_jobs_of_other_machines_and_other_processes_are_not_running() -> None:
@@ -85,4 +138,4 @@ def test_jobs_of_other_machines_and_other_processes_are_not_running() -> None:
 @pytest.mark.parametrize("changes", [{"nodes": 2}, {"nodes": 1, "chain": 2}])
 def test_what_one_machine_cannot_do_is_refused(changes: dict[str, int], tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="executor local"):
-        check_local(PROFILE, make_job(tmp_path, **changes))
+        check_local(make_job(tmp_path, **changes))

@@ -68,12 +68,15 @@ def test_jobs_that_wait_or_run_are_shown_else_the_newest(tmp_path: Path, queue: 
         (["5 started restart=0", "5 ended code=1"], "FAILED"),
         (["5_0 ended code=0", "5_1 ended code=2"], "FAILED"),
         (["5 started restart=0", "55 ended code=0"], slurm.FORGOTTEN),
+        (["5 started restart=0", "5 ended code=75", "5 unfinished: the next start goes on"], slurm.STOPPED),
+        (["5_0 ended code=75", "5_1 ended code=1"], "FAILED"),
     ],
 )
+@pytest.mark.parametrize("executor", ["slurm", "local"])
 def test_the_run_folder_remembers_what_the_cluster_forgot(
-    events: list[str], state: str, tmp_path: Path, queue: Queue
+    events: list[str], state: str, executor: str, tmp_path: Path, queue: Queue
 ) -> None:
-    add_job(tmp_path, "5")
+    add_job(tmp_path, "5", executor=executor)
     add_events(tmp_path, *events)
     (status,) = run_statuses(tmp_path)
     assert status.state == state
