@@ -2,6 +2,10 @@
 
     python -m benchmarks.evaluation --bank 50000 --queries 1000 --width 256
     python -m benchmarks.evaluation --imagenet --device cuda --only knn,linear
+    python -m benchmarks.evaluation --only extraction --images SRC --model franca_vits14
+
+``extraction`` compares reading images, running a model on them and keeping the features with the model alone, on as
+many bytes that lie in memory: the share is what extraction leaves of the model's own speed.
 
 Features are drawn: overlapping Gaussian classes, so that there is something to learn. All that is compared runs in one
 process, one after the other, on the same numbers; ratios are what to look at. Where this project answers on a GPU the
@@ -27,14 +31,22 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from franca.data.sources import open_source
+from franca.data.subset import Subset
 from franca.distributed.device import resolve_device
 from franca.evaluation import knn, linear, logistic
 from franca.evaluation.labels import Labels
-from franca.features.table import FeatureTable
+from franca.features.backbone import open_backbone
+from franca.features.extract import extract
+from franca.features.job import Job
+from franca.features.model import FeatureModel
+from franca.features.settings import FeatureSettings
+from franca.features.table import CLASS_EMBEDDING, FeatureTable
 
 MIB = 2**20
 IMAGENET = {"bank": 1_281_167, "queries": 50_000, "width": 1024, "classes": 1000}
 TASKS = ("knn", "linear", "logreg")
+EXTRACTION = "extraction"
 
 
 @dataclass(frozen=True)
@@ -60,6 +72,9 @@ def main() -> None:
     clock = "cpu_seconds" if args.cpu_seconds else "seconds"
     results = []
     for task in args.only.split(","):
+        if task == EXTRACTION:
+            results += extraction(args, device)
+            continue
         data = draw(args, device, layers=4 if task == "linear" else 1)
         first = None
         for name, call in contestants(task, data, args).items():
@@ -78,7 +93,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--width", type=int, default=256)
     parser.add_argument("--classes", type=int, default=10)
     parser.add_argument("--imagenet", action="store_true", help="its numbers of images and classes, width 1024")
-    parser.add_argument("--only", default=",".join(TASKS), help="of knn, linear, logreg")
+    parser.add_argument("--only", default=",".join(TASKS), help="of knn, linear, logreg, extraction")
+    parser.add_argument("--images", default="synthetic", help="what extraction reads")
+    parser.add_argument("--model", default="franca_vits14", help="of extraction, with random weights")
+    parser.add_argument("--num-images", type=int, default=256, help="of extraction")
+    parser.add_argument("--workers", type=int, help="that read images for extraction; as franca eval would unless told")
+    parser.add_argument("--batch-size", type=int, default=FeatureSettings().batch_size, help="of extraction")
     parser.add_argument("--ours-only", action="store_true", help="leave out the others, which take long")
     parser.add_argument("--k", type=int, default=20)
     parser.add_argument("--memory-mib", type=int, default=knn.MEMORY_MIB)
@@ -117,6 +137,38 @@ def contestants(task: str, data: Data, args: argparse.Namespace) -> dict[str, Ca
     if not args.ours_only:
         return found
     return dict(list(found.items())[:1])
+
+
+def extraction(args: argparse.Namespace, device: torch.device) -> list[dict[str, Any]]:
+    """Extraction beside the model alone; after a first batch of each, which neither is charged for."""
+    settings = FeatureSettings(cache=False, workers=args.workers, batch_size=args.batch_size, device=str(device))
+    backbone = open_backbone(args.model, pretrained=False)
+    job = Job(
+        FeatureModel(backbone).to(device),
+        Subset(open_source(args.images), args.num_images),
+        CLASS_EMBEDDING,
+        settings,
+        device,
+    )
+    count = len(job.source)
+    batch = torch.randint(256, (min(args.batch_size, count), 3, *job.size_px), dtype=torch.uint8)
+
+    def alone() -> float:
+        for first in range(0, count, len(batch)):
+            job.features(batch[: count - first]).cls.cpu()
+        return 1.0
+
+    def whole() -> float:
+        return len(extract(job)) / count
+
+    job.features(batch).cls.cpu()
+    found = []
+    for name, call in ((f"{args.model} alone", alone), ("extraction", whole)):
+        found.append({"task": EXTRACTION, "name": name, **measure(call, device)})
+        print_row(found[-1], found[-1]["seconds"] / found[0]["seconds"])
+    shares = [found[0][clock] / found[1][clock] for clock in ("seconds", "cpu_seconds")]
+    print(f"{count} images, {job.precision}, share {shares[0]:.1%} of the time, {shares[1]:.1%} of the CPU time")
+    return found
 
 
 def neighbours(data: Data, args: argparse.Namespace) -> dict[str, Callable[[], float]]:

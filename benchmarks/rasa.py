@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -48,7 +49,7 @@ from franca.rasa.targets import positions
 PLANTED = "planted"
 RAW = "raw"
 PAPER_STEPS = 17_125 // 128  # of an epoch
-LINEAR = Training("adamw", 1e-2, 1e-4, epochs=20, images_per_step=16, pixel_stride=4, seed=0)
+LINEAR_EPOCHS, LINEAR_BATCH = 20, 16
 ENTROPY_CLUSTERS = 100
 Metrics = dict[str, float]
 
@@ -155,7 +156,8 @@ def linear(train: PatchTable, val: PatchTable, fits: Mapping[str, Fitted], seed:
     assert val.class_names is not None
     kinds = [Variant("", train.width)]
     kinds += [Variant(name, train.width, one.projector.matrix.float()) for name, one in fits.items()]
-    training = replace(LINEAR, seed=seed)
+    steps = LINEAR_EPOCHS * math.ceil(len(train) / LINEAR_BATCH)
+    training = Training("adamw", 1e-2, 1e-4, steps, LINEAR_BATCH, pixel_stride=4, seed=seed)
     heads = train_heads(lambda epoch: train, kinds, len(val.class_names), training, torch.device("cpu"))
     found = {}
     for name, head in zip((RAW, *fits), heads, strict=True):

@@ -160,7 +160,7 @@ def _data(source: Source, config: Config, *, num_images: int) -> PretrainingData
 
 def _advice(source: Source) -> str:
     """How fast a worker makes the usual crops of these images, and what that means for ``performance.workers``."""
-    from franca.train.pretrain import default_workers  # all that training needs takes seconds to import
+    from franca.train.cores import default_workers
 
     config, num_images = Config(), 16
     data, crops, workers = _data(source, config, num_images=num_images), config.data, default_workers()

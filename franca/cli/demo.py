@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
 
     config = load_recipe(RECIPE, args.overrides)
     config = replace(config, run=replace(config.run, dir=config.run.dir or f"runs/{RECIPE}"))
-    console = plain_console()
+    console = plain_console(soft_wrap=True)
     command = shlex.join(["franca", "demo", *args.overrides])
     if pretrain(config, command=command, console=console, fresh=args.fresh) is Outcome.STOPPED:
         return STOPPED_EXIT_CODE

@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     outcome = pretrain(
         config,
         command=shlex.join(["franca", "pretrain", args.recipe, *args.overrides, *flags]),
-        console=plain_console(),
+        console=plain_console(soft_wrap=True),
         fresh=args.fresh,
         dry_run=args.dry_run,
     )

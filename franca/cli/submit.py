@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,6 +25,8 @@ from franca.launch.submission import Size, Work, plan_job, refuse_if_in_use, scr
 from franca.launch.template import Job
 
 NOT_SUBMITTED = ("submit", "jobs", "logs")
+SHARE_RANKS = ("pretrain", "eval", "extract", "rasa")
+"""Commands whose work several tasks share; of any other, each task would do all of it, into the same files."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
     snapshot = Snapshot(work.files)
     size = Size(nodes=args.nodes, gpus_per_node=args.gpus_per_node, hours=args.hours, chain=args.chain)
     job = plan_job(work, size, profile, snapshot, python=sys.executable, directory=Path.cwd())
+    _refuse_several_tasks(args.command[0], job)
     text = script(profile, job)
     if args.print:
         print(text, end="")
@@ -89,8 +93,10 @@ def _other_work(command: Sequence[str]) -> Work:
     if name not in _submitted():
         raise no_such_command(name, _submitted())
     args = parse(name, words)
+    if name == "eval":
+        _check_evaluation(args)
     chosen = getattr(args, "exports", None)
-    if chosen is None:
+    if chosen is None or args.element is not None:
         return Work(words=tuple(command), run=work_folder(tuple(command)))
     exports = choose_exports(Path(os.path.expanduser(args.model)), chosen)  # frozen: a run that goes on makes more
     names = ",".join(path.stem for path in exports)
@@ -99,6 +105,24 @@ def _other_work(command: Sequence[str]) -> Work:
         run=work_folder(tuple(command)),
         array=len(exports),
     )
+
+
+def _check_evaluation(args: argparse.Namespace) -> None:
+    """Refuse now what every element of an array would refuse."""
+    from franca.cli.eval import read_request  # torch takes seconds to import
+    from franca.evaluation.protocols import read_options
+
+    read_options(args.protocols.split(","), read_request(args.words).overrides)
+
+
+def _refuse_several_tasks(name: str, job: Job) -> None:
+    """Raise where tasks would do the same work beside each other."""
+    if name not in SHARE_RANKS and job.nodes * job.tasks_per_node > 1:
+        raise ConfigError(
+            f"franca {name} is one process, and this job would start {job.nodes * job.tasks_per_node} of them "
+            f"({_count(job.nodes, 'node')} x {_count(job.tasks_per_node, 'task')}): add --nodes 1 --gpus-per-node 1, "
+            f"or 0 for no GPU\nCommands that share work between tasks: {', '.join(SHARE_RANKS)}."
+        )
 
 
 def _submitted() -> list[str]:
@@ -115,7 +139,7 @@ def _report(records: Sequence[JobRecord], profile: Profile, job: Job) -> None:
         size += f", array of {job.array}" if job.array else ""
     else:
         stop, size = f"kill {ids[0]}", f"{_count(job.tasks_per_node, 'task')}, in the background of this machine"
-    shown = os.path.relpath(job.run) if job.run.is_relative_to(Path.cwd()) else str(job.run)
+    shown = shlex.quote(os.path.relpath(job.run) if job.run.is_relative_to(Path.cwd()) else str(job.run))
     rows = {
         "job": f"{', '.join(ids)} ({size})",
         "run folder": str(job.run),

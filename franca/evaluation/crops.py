@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 import torch
@@ -14,6 +15,7 @@ from franca.data.augment import TRIES, crop_box
 from franca.data.randomness import Stream, derive_key, generator
 from franca.data.sample import BadSample, Source
 from franca.distributed.together import gather, share_of
+from franca.errors import DataError
 from franca.evaluation.probes import batches_of
 from franca.features.images import ImageBatch, LabelledImage, default_workers, start_worker, to_batch
 from franca.features.job import Job
@@ -55,11 +57,20 @@ class CroppedFeatures:
         job: How the features of the table were computed.
         table: Gives the images; one that it lacks, and one that can no longer be read, is left out.
         seed: Fixes the order of the images and the crops.
+
+    Raises:
+        DataError: Two images have one name, by which a crop finds its row.
     """
 
     def __init__(self, job: Job, table: FeatureTable, *, seed: int) -> None:
         self._job, self._seed = job, seed
         self._row_of = {key: row for row, key in enumerate(table.keys)}
+        if len(self._row_of) < len(table.keys):
+            twice, _ = Counter(table.keys).most_common(1)[0]
+            raise DataError(
+                f"{job.source.location}: several images are called {twice}; augment=true tells images by their names. "
+                "Give tars that lie in different folders names of their own, or leave augment out"
+            )
         self._with_patches = table.patch_mean is not None
 
     def batches(self, *, epochs: int, batch_size: int) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
@@ -76,14 +87,15 @@ class CroppedFeatures:
             yield torch.cat(rows).to(self._job.device), torch.cat(cls).to(self._job.device), mean
 
     def _features(self, batch: ImageBatch) -> tuple[Tensor, Tensor, Tensor | None] | None:
-        """The same for the images that this rank has read; None where there are none."""
+        """The same for the images that this rank has read, on the CPU: another rank lacks its device; None if none."""
         known = [index for index, key in enumerate(batch.keys) if key in self._row_of]
         if not known:
             return None
         features = self._job.features(batch.images[known])
         rows = torch.tensor([self._row_of[batch.keys[index]] for index in known])
         patches = features.patches if self._with_patches else None
-        return rows, features.cls.float(), None if patches is None else patches.float().flatten(1, 2).mean(1)
+        mean = None if patches is None else patches.float().flatten(1, 2).mean(1).cpu()
+        return rows, features.cls.float().cpu(), mean
 
     def _read(self, epochs: int, batch_size: int) -> Iterator[ImageBatch]:
         workers = self._job.settings.workers

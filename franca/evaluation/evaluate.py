@@ -14,7 +14,7 @@ from franca.data.sample import Source
 from franca.distributed.device import resolve_device
 from franca.distributed.ranks import Ranks
 from franca.errors import ConfigError, DataError
-from franca.evaluation.labels import check_classes
+from franca.evaluation.labels import check_classes, check_several
 from franca.evaluation.protocols import LABELS, MASKS, PROTOCOLS
 from franca.evaluation.report import Report, versions
 from franca.evaluation.subject import Progress, Subject
@@ -78,8 +78,8 @@ def check_sources(protocols: Mapping[str, Any], sources: Mapping[str, Source]) -
         sources: By role.
 
     Raises:
-        ConfigError: A set of images is missing.
-        DataError: Images lack labels or masks, are too few, or classes do not go together.
+        ConfigError: A set of images is missing, or an option leaves nothing to do.
+        DataError: Images lack labels or masks, are too few, of one class, or classes do not go together.
     """
     for name in protocols:
         missing = [role for role in PROTOCOLS[name].roles if role not in sources]
@@ -90,6 +90,7 @@ def check_sources(protocols: Mapping[str, Any], sources: Mapping[str, Source]) -
     if any(PROTOCOLS[name].needs == LABELS for name in protocols):
         train_names, val_names = sources["train"].class_names, sources["val"].class_names
         if train_names is not None and val_names is not None:
+            check_several(train_names)
             check_classes(train_names, val_names)
     counts = {role: len(source) for role, source in sources.items()}
     for name, settings in protocols.items():

@@ -59,24 +59,25 @@ def collect(folder: Path, out: Path | None = None) -> Path:
         table = json.dumps(list(reports.values()), indent=2) + "\n"
         for path in filter(None, (folder / "table.json", out)):
             _replace(path, table)
-        _replace(folder / "table.md", _markdown({name: _metrics(report) for name, report in reports.items()}))
+        _replace(folder / "table.md", _markdown({name: _cells(report) for name, report in reports.items()}))
     return folder / "table.md"
 
 
-def _metrics(report: dict[str, Any]) -> dict[str, float]:
-    return {
-        f"{result['protocol']} {name}": value
-        for result in report["results"]
-        for name, value in result["metrics"].items()
-    }
+def _cells(report: dict[str, Any]) -> dict[str, str]:
+    """Metrics in per cent and other numbers as they are, by protocol and name."""
+    cells: dict[str, str] = {}
+    for result in report["results"]:
+        texts = {name: f"{100 * value:.2f}" for name, value in result["metrics"].items()}
+        texts |= {name: f"{value:.4g}" for name, value in result.get("numbers", {}).items()}
+        cells |= {f"{result['protocol']} {name}": text for name, text in texts.items()}
+    return cells
 
 
-def _markdown(rows: dict[str, dict[str, float]]) -> str:
-    """One line for each teacher, in per cent; a dash where a metric is missing."""
-    columns = list(dict.fromkeys(name for metrics in rows.values() for name in metrics))
+def _markdown(rows: dict[str, dict[str, str]]) -> str:
+    """One line for each teacher; a dash where a number is missing."""
+    columns = list(dict.fromkeys(name for cells in rows.values() for name in cells))
     lines = [["export", *columns], ["---", *("---:" for _ in columns)]]
-    for export, metrics in rows.items():
-        lines.append([export, *(f"{100 * metrics[name]:.2f}" if name in metrics else "-" for name in columns)])
+    lines += [[export, *(cells.get(name, "-") for name in columns)] for export, cells in rows.items()]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 

@@ -14,6 +14,7 @@ from torch.nn.functional import normalize
 
 from franca.config.schema import option
 from franca.errors import DataError
+from franca.evaluation.choices import check_some
 from franca.evaluation.labels import common_labels
 from franca.evaluation.logistic import fit
 from franca.evaluation.metrics import hits
@@ -43,6 +44,11 @@ class FewshotSettings:
 def wanted(settings: FewshotSettings) -> Wanted:
     """The features this protocol reads: class embeddings of the last block."""
     return CLASS_EMBEDDING
+
+
+def check_before(settings: FewshotSettings, counts: Mapping[str, int]) -> None:
+    """Raises a ConfigError where nothing would be drawn; to be asked before features are computed."""
+    check_some(shots=settings.shots, seeds=settings.seeds)
 
 
 def run(
@@ -107,7 +113,11 @@ def possible_shots(labels: Tensor, shots: Sequence[int], names: Sequence[str]) -
 def draw_rows(labels: Tensor, number: int, seed: int) -> Tensor:
     """Rows of ``number`` images of every class; those of a smaller number are among them."""
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
-    return torch.cat([order[labels[order] == label][:number] for label in labels.unique()])
+    by_class = order[labels[order].argsort(stable=True)]  # one sort, where a look at all labels for each class is slow
+    rows: Tensor = torch.cat(
+        [images[:number] for images in by_class.split(labels.unique(return_counts=True)[1].tolist())]
+    )
+    return rows
 
 
 def _summarise(name: str, of_kind: Mapping[str, Sequence[float]], metrics: dict[str, float]) -> list[str]:

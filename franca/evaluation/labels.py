@@ -33,11 +33,16 @@ def common_labels(train: FeatureTable, val: FeatureTable) -> Labels:
     train_labels, train_names = _labels("train", train)
     val_labels, val_names = _labels("val", val)
     _check_features(train, val)
-    if len(train_labels.unique()) < 2:
-        raise DataError(f"train= has images of one class only ({train_names[train_labels[0]]}); expected at least two")
+    check_several([train_names[label] for label in train_labels.unique()])
     check_classes(train_names, val_names)
     translation = torch.tensor([train_names.index(name) for name in val_names])
     return Labels(train_labels, translation[val_labels], len(train_names))
+
+
+def check_several(train_names: Sequence[str]) -> None:
+    """Raises a DataError where all images of ``train`` are of one class."""
+    if len(train_names) < 2:
+        raise DataError(f"train= has images of one class only ({_some(train_names)}); expected at least two")
 
 
 def check_classes(train_names: Sequence[str], val_names: Sequence[str]) -> None:

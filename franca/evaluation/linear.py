@@ -11,6 +11,7 @@ from torch import Tensor
 
 from franca.config.schema import option
 from franca.distributed.together import gather, share_of
+from franca.evaluation.choices import check_some
 from franca.evaluation.columns import Images
 from franca.evaluation.crops import CroppedFeatures
 from franca.evaluation.held_out import held_out_rows
@@ -62,6 +63,11 @@ class LinearSettings:
 def wanted(settings: LinearSettings) -> Wanted:
     """The features this protocol reads: class embeddings of the last blocks, and the mean patch."""
     return Wanted(layers=max(settings.num_blocks), patch_mean=any(settings.patch_mean))
+
+
+def check_before(settings: LinearSettings, counts: Mapping[str, int]) -> None:
+    """Raises a ConfigError where the grid is empty; to be asked before features are computed."""
+    check_some(learning_rates=settings.learning_rates, num_blocks=settings.num_blocks, patch_mean=settings.patch_mean)
 
 
 Contests = Mapping[str, Sequence[Candidate]]  # metric to those among which the best is reported

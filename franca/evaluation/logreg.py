@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import torch
@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from franca.config.schema import option
 from franca.distributed.together import gather, share_of
+from franca.errors import ConfigError
 from franca.evaluation.held_out import held_out_rows
 from franca.evaluation.labels import Labels, common_labels
 from franca.evaluation.logistic import Fitted, fit
@@ -56,6 +57,13 @@ class Winner:
 def wanted(settings: LogregSettings) -> Wanted:
     """The features this protocol reads: class embeddings of the last block."""
     return CLASS_EMBEDDING
+
+
+def check_before(settings: LogregSettings, counts: Mapping[str, int]) -> None:
+    """Raises a ConfigError where the powers are no range; to be asked before features are computed."""
+    powers = settings.powers_of_c
+    if len(powers) != 2 or powers[0] > powers[1]:
+        raise ConfigError(f"powers_of_c={powers}: expected two powers of ten, the lower one first, as in [-6.0,5.0]")
 
 
 def run(train: FeatureTable, val: FeatureTable, settings: LogregSettings, device: torch.device | str = "cpu") -> Result:

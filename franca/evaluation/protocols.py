@@ -56,9 +56,18 @@ def on_tables(run: Callable[[FeatureTable, FeatureTable, Any, torch.device], Res
 
 PROTOCOLS = {
     "knn": Protocol(settings=knn.KnnSettings, wanted=knn.wanted, judge=on_tables(knn.run), check=knn.check_before),
-    "linear": Protocol(settings=linear.LinearSettings, wanted=linear.wanted, judge=linear.judge_subject),
-    "logreg": Protocol(settings=logreg.LogregSettings, wanted=logreg.wanted, judge=on_tables(logreg.run)),
-    "fewshot": Protocol(settings=fewshot.FewshotSettings, wanted=fewshot.wanted, judge=on_tables(fewshot.run)),
+    "linear": Protocol(
+        settings=linear.LinearSettings, wanted=linear.wanted, judge=linear.judge_subject, check=linear.check_before
+    ),
+    "logreg": Protocol(
+        settings=logreg.LogregSettings, wanted=logreg.wanted, judge=on_tables(logreg.run), check=logreg.check_before
+    ),
+    "fewshot": Protocol(
+        settings=fewshot.FewshotSettings,
+        wanted=fewshot.wanted,
+        judge=on_tables(fewshot.run),
+        check=fewshot.check_before,
+    ),
     "health": Protocol(
         settings=health.HealthSettings, wanted=health.wanted, judge=health.judge, needs=NOTHING, roles=()
     ),

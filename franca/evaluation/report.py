@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,8 @@ from rich.table import Table
 
 import franca
 
+MODEL_LIBRARIES = ("timm", "transformers")
+
 
 @dataclass(frozen=True)
 class Result:
@@ -25,6 +28,9 @@ class Result:
     settings: Mapping[str, Any]  # everything needed to get the same numbers again; JSON types
     notes: tuple[str, ...] = ()  # what a reader of the numbers should know
     numbers: Mapping[str, float] = field(default_factory=dict)  # what is no fraction: ranks, entropies, counts
+    by_class: Mapping[str, float] = field(
+        default_factory=dict
+    )  # IoU of each class: in the JSON, too long for the table
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,7 @@ class Report:
                 "protocol": result.protocol,
                 "metrics": dict(result.metrics),
                 **({"numbers": dict(result.numbers)} if result.numbers else {}),
+                **({"by_class": dict(result.by_class)} if result.by_class else {}),
                 "settings": dict(result.settings),
                 "notes": list(result.notes),
             }
@@ -73,5 +80,6 @@ class Report:
 
 
 def versions() -> dict[str, str]:
-    """Of the programs that numbers depend on."""
-    return {"franca": franca.__version__, "torch": torch.__version__, "torchvision": torchvision.__version__}
+    """Of the programs that numbers depend on; libraries of models are among them where one was used."""
+    used = {name: str(sys.modules[name].__version__) for name in MODEL_LIBRARIES if name in sys.modules}
+    return {"franca": franca.__version__, "torch": torch.__version__, "torchvision": torchvision.__version__, **used}

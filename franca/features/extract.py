@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import platform
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from franca.batch import Skipped
-from franca.distributed.together import is_rank_zero, on_rank_zero, raise_together, share_of
+from franca.data.cache_folder import cache_folder
+from franca.distributed.together import gather, is_rank_zero, on_rank_zero, raise_together, share_of
 from franca.errors import DataError, FrancaError
 from franca.features.cache import FeatureCache
 from franca.features.images import ImageBatch, SourceImages, default_workers, start_worker, to_batch
@@ -45,7 +46,8 @@ def extract(job: Job, progress: Progress | None = None) -> FeatureTable:
     key = on_rank_zero(job.key) if job.settings.cache else None
     if key is not None:
         cache = FeatureCache.default(job.settings.cache_gib)
-        table = read_features(compute(job, cache.folder(key), progress))
+        folder = on_rank_zero(lambda: _made(cache, key))
+        table = read_features(compute(job, folder, progress))
         on_rank_zero(lambda: cache.trim(keep=key))
         return table
     with _temporary_folder() as folder:
@@ -69,13 +71,24 @@ def compute(job: Job, folder: Path, progress: Progress | None = None, whole: Pat
     except FrancaError as error:
         failure = error
     except OSError as error:
-        failure = DataError(
-            f"features cannot be kept in {folder}: {error}. Point FRANCA_CACHE to a folder with room that all ranks "
-            "see, or use cache=false and TMPDIR"
-        )
+        failure = _not_kept(folder, error)
     raise_together(failure)
     on_rank_zero(lambda: parts.join(whole, _metadata(job)))
     return whole
+
+
+def _made(cache: FeatureCache, key: str) -> Path:
+    try:
+        return cache.folder(key)
+    except OSError as error:
+        raise _not_kept(cache.root, error) from error
+
+
+def _not_kept(folder: Path, error: OSError) -> DataError:
+    return DataError(
+        f"features cannot be kept in {folder}: {error}. Point FRANCA_CACHE to a folder with room that all ranks see, "
+        "or use cache=false and TMPDIR"
+    )
 
 
 def _plan(job: Job, folder: Path) -> tuple[Parts, list[int]]:
@@ -153,10 +166,20 @@ def _metadata(job: Job) -> dict[str, Any]:
     }
 
 
+def _seen_by_all() -> Path | None:
+    """Where a temporary folder goes: None is the machine's own place, which ranks on other machines do not see."""
+    if len(set(gather(platform.node()))) == 1:
+        return None
+    place = cache_folder()
+    place.mkdir(parents=True, exist_ok=True)
+    return place
+
+
 @contextmanager
 def _temporary_folder() -> Iterator[Path]:
     """One folder for all ranks, gone when every rank has opened what it needs."""
-    made = on_rank_zero(lambda: tempfile.mkdtemp(prefix="franca-features-", dir=os.environ.get("TMPDIR")))
+    place = _seen_by_all()
+    made = on_rank_zero(lambda: tempfile.mkdtemp(prefix="franca-features-", dir=place))
     folder = Path(made)
     try:
         yield folder

@@ -12,7 +12,7 @@ import torch
 
 from franca.data.sample import Source
 from franca.distributed.device import DTYPES, resolve_precision
-from franca.errors import DataError
+from franca.errors import ConfigError, DataError, FrancaError
 from franca.features.model import FeatureModel, ImageFeatures, check_image_size
 from franca.features.preprocess import normalise
 from franca.features.settings import FeatureSettings
@@ -60,9 +60,22 @@ class Job:
 
     @cached_property
     def probe(self) -> ImageFeatures:
-        """What the model answers to one image of noise: shapes, and a sign by which its code is known."""
+        """What the model answers to one image of noise: shapes, and a sign by which its code is known.
+
+        Raises:
+            ConfigError: It fails, or returns something else than embeddings.
+        """
         generator = torch.Generator().manual_seed(0)
-        return self.features(torch.randint(256, (1, 3, *self.size_px), dtype=torch.uint8, generator=generator))
+        image = torch.randint(256, (1, 3, *self.size_px), dtype=torch.uint8, generator=generator)
+        try:
+            return self.features(image)
+        except FrancaError:
+            raise
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise ConfigError(
+                f"{self.model.name} cannot read an image [1, 3, {self.size_px[0]}, {self.size_px[1]}]: "
+                f"{type(error).__name__}: {error}. Another image_size_px may be what it needs"
+            ) from error
 
     def describe(self) -> dict[str, Any]:
         """What else it takes to get the same features again; JSON types."""

@@ -2,7 +2,7 @@
 
 - `TimmReader`: a backbone with ``forward_features`` and ``forward_head``, as timm's have. Class embedding: what its
   classifier would read; patches: its tokens or its last map.
-- `BlocksReader`: one with ``get_intermediate_layers`` and ``blocks``, as ours and DINOv2's have.
+- `BlocksReader`: one with ``blocks`` and ``get_intermediate_layers(…, return_class_token)``, as ours and DINOv2's have.
 - `EmbeddingReader`: any other, which maps images [B, 3, H, W] to embeddings [B, D] and has no patches.
 """
 
@@ -123,7 +123,7 @@ def reader_of(backbone: nn.Module) -> Reader:
     """How to read this backbone."""
     if hasattr(backbone, "forward_features") and hasattr(backbone, "forward_head"):
         return TimmReader(backbone)
-    if hasattr(backbone, "get_intermediate_layers") and hasattr(backbone, "blocks"):
+    if hasattr(backbone, "blocks") and _takes(backbone, "get_intermediate_layers", "return_class_token"):
         return BlocksReader(backbone)
     return EmbeddingReader(backbone)
 
@@ -205,8 +205,13 @@ class EmbeddingReader:
 
 def _gives_prefix_tokens(backbone: Any) -> bool:
     """Whether the class token of earlier blocks can be had."""
-    forward = getattr(backbone, "forward_intermediates", None)
-    return forward is not None and "return_prefix_tokens" in inspect.signature(forward).parameters
+    return _takes(backbone, "forward_intermediates", "return_prefix_tokens")
+
+
+def _takes(backbone: Any, method: str, argument: str) -> bool:
+    """Whether it has a method with such an argument; models of the same family differ here."""
+    function = getattr(backbone, method, None)
+    return function is not None and argument in inspect.signature(function).parameters
 
 
 def as_map(tokens: Tensor, images: Tensor, patch_size_px: int | None) -> Tensor:

@@ -77,9 +77,19 @@ class Parts:
     def join(self, whole: Path, metadata: Mapping[str, Any]) -> None:
         """Put all parts into one file, and remove them.
 
+        Another process may be at the same work. Whoever comes last finds parts gone and the file there, and is done.
+
         Raises:
             DataError: No image could be read.
         """
+        try:
+            self._join(whole, metadata)
+        except (FileNotFoundError, SafetensorError):
+            if not whole.exists():
+                raise
+        self.remove()
+
+    def _join(self, whole: Path, metadata: Mapping[str, Any]) -> None:
         paths = [self.path(part) for part in self.numbers()]
         keys: list[str] = []
         skipped: list[list[str]] = []
@@ -99,7 +109,6 @@ class Parts:
         with safe_open(full[0], "pt") as file:
             names = file.keys()
         write_joined(whole, {name: _each(full, name) for name in names}, told)
-        self.remove()
 
     def remove(self) -> None:
         """Remove all parts."""

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from franca.config.recipes import load_recipe
+import yaml
+
 from franca.errors import DataError
 from franca.train.alarms import ALARMS
 
@@ -44,23 +45,32 @@ def read_progress(run: Path) -> Progress:
     """How far the run in this folder is.
 
     Raises:
-        DataError: the folder holds no run.
+        DataError: the folder holds no run, or its configuration is damaged.
     """
     if not (run / "config.yaml").is_file():
         raise DataError(f"{run} is no run folder: it has no config.yaml")
-    config = load_recipe(str(run / "config.yaml"), need_data=False)
+    num_steps, global_batch = _size(run / "config.yaml")
     records = list(_newest_records(run / "metrics.jsonl"))
     if not records:
-        return Progress(step=0, num_steps=config.train.steps)
+        return Progress(step=0, num_steps=num_steps)
     newest = records[-1]
     step, speed = int(newest["step"]), float(newest["images_per_second"])
     return Progress(
         step=step,
-        num_steps=config.train.steps,
+        num_steps=num_steps,
         images_per_second=speed,
-        seconds_to_go=(config.train.steps - step) * config.train.global_batch / speed,
+        seconds_to_go=(num_steps - step) * global_batch / speed,
         alarm=_last_alarm(records),
     )
+
+
+def _size(config: Path) -> tuple[int, int]:
+    """Steps of a run, and images of a step; options that another version of franca knew do no harm here."""
+    try:
+        train = yaml.safe_load(config.read_text(encoding="utf-8"))["train"]
+        return int(train["steps"]), int(train["global_batch"])
+    except (yaml.YAMLError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{config} is damaged, or was not written by a run: {error!r}") from None
 
 
 def _newest_records(path: Path) -> Iterator[dict[str, Any]]:
@@ -81,16 +91,19 @@ def _newest_records(path: Path) -> Iterator[dict[str, Any]]:
 def _last_alarm(records: list[dict[str, Any]]) -> str:
     """What went wrong last: a count that grew, or an alarm that began to ring.
 
-    What a tail begins with shows as news of its first line.
+    An alarm that is over says so. What a tail begins with shows as news of its first line.
     """
-    found, before = "", dict[str, Any]()
+    found, ringing, before = "", "", dict[str, Any]()
     for record in records:
+        step = f"step {record['step']:,}"
         for name, text in _COUNTS.items():
             count = record.get(name, 0)
             if count > before.get(name, 0):
-                found = f"step {record['step']:,}: {text.format(f'{count:,}')}"
+                found, ringing = f"{step}: {text.format(f'{count:,}')}", ""
         for alarm in ALARMS:
             if alarm.key in record and alarm.key not in before:
-                found = f"step {record[alarm.key]:,}: {alarm.what} ({alarm.name})"
+                found, ringing = f"step {record[alarm.key]:,}: {alarm.what} ({alarm.name})", alarm.key
+        if ringing and ringing not in record:
+            found, ringing = f"{found}, over at {step}", ""
         before = record
     return found

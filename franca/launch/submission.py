@@ -19,6 +19,9 @@ from franca.launch.record import JobRecord, read_records
 from franca.launch.snapshot import Snapshot
 from franca.launch.template import Job, sbatch_text
 
+NOT_IN_LOG_NAMES = "%\\\n"
+"""SLURM reads % as a placeholder, takes a backslash away, and ends its options at the end of a line."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
@@ -58,8 +61,11 @@ def plan_job(work: Work, size: Size, profile: Profile, snapshot: Snapshot, *, py
             f"{hours:g} hours are no longer than the {profile.grace_seconds} seconds that a run has to save "
             "(grace_seconds of the profile); ask for more with --hours"
         )
-    if "%" in str(work.run) or "\n" in str(work.run):
-        raise ConfigError(f"run.dir={work.run}: SLURM reads % as a placeholder in the names of logs; choose another")
+    if any(character in str(work.run) for character in NOT_IN_LOG_NAMES):
+        raise ConfigError(
+            f"run.dir={work.run}: SLURM cannot write logs below a folder with % or \\ or a new line in its name; "
+            "choose another"
+        )
     code = work.run / "code" / snapshot.name
     is_local = profile.executor == "local"
     return Job(

@@ -23,7 +23,8 @@ class LineFile:
         self._waiting = ""
 
     def cut(self, step: int) -> None:
-        """Drop the lines of steps after ``step``, and a last line that was cut off, before a resumed run writes on."""
+        """Drop lines of steps after ``step``, also those that wait, and a last line that was cut off."""
+        self._waiting = "".join(line for line in self._waiting.splitlines(keepends=True) if _step_of(line) <= step)
         if self.writes and self.path.exists():
             kept = [line for line in self.path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
             write_text(self.path, "".join(line + "\n" for line in kept))

@@ -101,6 +101,11 @@ class RunFolder:
             self._lock.close()
 
 
+def run_path(config: Config) -> Path:
+    """Where ``run.dir`` is; a shell leaves a ``~`` in the middle of a word alone."""
+    return Path(os.path.abspath(os.path.expanduser(str(config.run.dir))))
+
+
 def open_run_folder(config: Config, *, fresh: bool = False) -> tuple[RunFolder, list[str]]:
     """Lock ``config.run.dir``, made where it does not exist.
 
@@ -157,7 +162,7 @@ def check_run_folder(config: Config, *, fresh: bool = False) -> None:
 
 def _inspect(config: Config) -> tuple[Path, bool]:
     """Where the run folder is, and whether a run is in it."""
-    path = Path(os.path.abspath(os.path.expanduser(str(config.run.dir))))
+    path = run_path(config)
     if path.exists() and not path.is_dir():
         raise ConfigError(f"run.dir={path} is a file; give the path of a folder, new or of a run to go on with")
     existed = path.is_dir() and any(

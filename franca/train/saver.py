@@ -67,11 +67,16 @@ class Saver:
     def save(self, progress: Progress) -> None:
         """Copy the state and begin to write it, once the checkpoint before is written. Every rank must ask.
 
+        A step that has a complete checkpoint keeps it: another would hold the same, and putting it in its place would
+        leave a moment without either.
+
         Raises:
             SaveError: the one before could not be written, or this one cannot be begun.
         """
         self.wait()
         path = self.folder / step_name(progress.step)
+        if on_rank_zero(lambda: (path / "COMPLETE").is_file()):
+            return
         temporary = self.folder / f".{path.name}.tmp"
         try:
             on_rank_zero(lambda: _begin(temporary))
@@ -147,7 +152,7 @@ def _complete(temporary: Path, path: Path, progress: Progress) -> None:
     for file in temporary.iterdir():
         _sync(file)
     if path.exists():
-        shutil.rmtree(path)  # incomplete, or of the same step
+        shutil.rmtree(path)  # of a process that was killed before it was complete
     temporary.rename(path)
     (path / "COMPLETE").touch()
     _sync(path)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,17 @@ def test_one_line_says_how_far_the_run_is(work: Path, capsys: pytest.CaptureFixt
         assert text in heading
     expected = "runs/mine 17 RUNNING 5/20 2 0:01:00 58:00 0 step 5: 3 unreadable samples replaced"
     assert line.split() == expected.split()
+
+
+def test_the_last_alarm_is_what_a_real_run_heard(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A student that never learns predicts no better than by chance, and the run says so from its third line on."""
+    still = ("optim.learning_rate=0", "optim.min_learning_rate=0", "run.health_every_steps=1", "train.steps=4")
+    assert main(["pretrain", "tiny", *still, "run.dir=runs/still", "performance.workers=0"]) == 0
+    announced = re.findall(r"alarm (\w+): ", capsys.readouterr().out)
+    assert "loss_at_ln_k" in announced
+    assert main(["jobs", "runs/still"]) == 0
+    _, line = capsys.readouterr().out.splitlines()
+    assert "step 1: " in line and line.rstrip().endswith(f"({announced[-1]})")
 
 
 def test_the_run_folder_suffices_without_slurm(work: Path, capsys: pytest.CaptureFixture[str]) -> None:

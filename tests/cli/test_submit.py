@@ -7,12 +7,14 @@ import os
 import re
 import runpy
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from franca import assets
 from franca.cli.main import COMMANDS, main
+from franca.cli.submit import SHARE_RANKS
 from franca.config.recipes import load_recipe
 from franca.launch.local import is_running
 from franca.train.run_folder import open_run_folder
@@ -154,6 +156,39 @@ def test_evaluations_over_exports_are_an_array(slurm: Path, work: Path, capsys: 
     assert "teacher_step_7" in capsys.readouterr().err
 
 
+def test_one_element_is_not_an_array(slurm: Path) -> None:
+    assert main(TINY) == 0
+    command = ["eval", "knn", "runs/tiny", "val=synthetic", "--exports", "all", "--element", "1"]
+    assert main(["submit", "--", *command]) == 0
+    script = (slurm / "script_1").read_text()
+    assert " ".join(command) in script and "--array" not in script
+
+
+def test_what_it_says_can_be_pasted_into_a_shell(slurm: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["submit", "--", *TINY, "run.dir=my run"]) == 0
+    assert "franca jobs 'my run'; franca logs 'my run' -f\n" in capsys.readouterr().out
+
+
+def test_a_command_of_one_process_is_not_started_on_every_gpu(slurm: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["data", "index", "photos"]
+    assert main(["submit", "--gpus-per-node", "4", "--nodes", "2", "--", *command]) == 2
+    message = capsys.readouterr().err
+    assert "would start 8 of them (2 nodes x 4 tasks): add --nodes 1 --gpus-per-node 1" in message
+    assert not (slurm / "script_1").exists()
+    assert main(["submit", "--", *command]) == 0
+
+
+def test_the_commands_that_share_work_are_those_that_ask_for_ranks() -> None:
+    asking = {name for name, command in COMMANDS.items() if "resolve_ranks(" in source_of(command.module)}
+    assert asking | {"pretrain"} == set(SHARE_RANKS)
+
+
+def source_of(module: str) -> str:
+    spec = find_spec(module)
+    assert spec is not None and spec.origin is not None
+    return Path(spec.origin).read_text()
+
+
 def test_without_a_cluster_the_local_profile_trains_in_the_background(
     work: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -179,6 +214,9 @@ def test_without_a_cluster_the_local_profile_trains_in_the_background(
         (["--", "pretrain", "tniy"], ["tniy", "did you mean tiny?"]),
         (["--", "pretrain", "tiny", "--dry-run"], ["--dry-run", "run franca pretrain"]),
         (["--", "eval", "knn"], ["usage: franca eval"]),
+        (["--", "eval", "knn,lineer", "franca_vits14", "val=synthetic"], ["lineer"]),
+        (["--", "eval", "knn", "franca_vits14", "val=synthetic", "kk=3"], ["kk"]),
+        (["--", "eval", "knn", "franca_vits14"], ["train=SRC and val=SRC missing"]),
         (["--profile", "nosuch", "--", *TINY], ["There is no profile nosuch", *assets.names("slurm/profiles")]),
         (["--nodes", "0", "--", *TINY], ["--nodes", ">= 1"]),
         (["--gpus-per-node", "four", "--", *TINY], ["--gpus-per-node", "'four'"]),

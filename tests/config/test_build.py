@@ -119,8 +119,8 @@ def test_a_bad_interpolation_names_its_key() -> None:
         ("learning_rate", "did you mean optim.learning_rate?"),
         ("seed", "did you mean data.synthetic.seed or train.seed?"),
         ("data.globl_size_px", "did you mean data.global_size_px?"),
-        ("train.xyz", "expected one of train.steps, train.global_batch, train.seed"),
-        ("qqq", "expected one of the groups data, model, objective, optim, train, init, run, performance"),
+        ("train.xyz", "expected one of train.steps, train.global_batch, train.seed, train.max_steps_not_finite"),
+        ("qqq", "expected one of the groups data, model, objective, optim, train, init, run, evaluation, performance"),
     ],
 )
 def test_unknown_keys_are_met_with_a_hint(key: str, hint: str) -> None:

@@ -27,11 +27,16 @@ def preload() -> None:
     mp.set_forkserver_preload(PRELOADED)
 
 
-def run_ranks(function: Callable[..., Any], *args: Any, world_size: int = 2) -> list[Any]:
-    """``function(rank, *args)`` on every rank of a fresh gloo group; the results in the order of ranks."""
+def run_ranks(function: Callable[..., Any], *args: Any, world_size: int = 2, start_method: str = METHOD) -> list[Any]:
+    """``function(rank, *args)`` on every rank of a fresh gloo group; the results in the order of ranks.
+
+    What a library reads when it is first imported can only be set on ranks that are not forked: with ``spawn``.
+    """
     preload()
     with tempfile.TemporaryDirectory() as folder:
-        mp.start_processes(_one_rank, (function, args, world_size, folder), nprocs=world_size, start_method=METHOD)
+        mp.start_processes(
+            _one_rank, (function, args, world_size, folder), nprocs=world_size, start_method=start_method
+        )
         return [torch.load(Path(folder) / f"{rank}.pt", weights_only=False) for rank in range(world_size)]
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
 import torch
 
 from franca.batch import Skipped
+from franca.errors import DataError
 from franca.evaluation.crops import CroppedFeatures, RandomCrops
 from franca.evaluation.linear import EPOCHS_AUGMENTED, LinearSettings
 from franca.features.images import LabelledImage
@@ -66,3 +70,11 @@ def test_the_model_runs_once_an_epoch_on_every_image() -> None:
     before = len(train.reads)
     list(CroppedFeatures(about.job("train"), table, seed=0).batches(epochs=3, batch_size=5))
     assert len(train.reads) - before == 36
+
+
+def test_images_of_one_name_are_refused() -> None:
+    """A crop finds its row by the name of its image: another image's class would be learnt."""
+    about = subject(SETTINGS, Colours(6), Colours(6))
+    table = replace(about.table("train"), keys=("0", "1", "2", "0", "4", "5"))
+    with pytest.raises(DataError, match="colours: several images are called 0; augment=true tells"):
+        CroppedFeatures(about.job("train"), table, seed=0)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from franca.data.sample import Sample
-from franca.errors import DataError
+from franca.errors import ConfigError, DataError
 from franca.evaluation.evaluate import evaluate
 from franca.evaluation.protocols import read_options
 from franca.features.settings import FeatureSettings
@@ -84,3 +85,34 @@ def test_a_broken_model_is_told() -> None:
     options = read_options(["knn"], {"k": 3}).protocols
     with pytest.raises(DataError, match="9 of 9 images of train= have features that are NaN"):
         evaluate(MeanColour(torch.nan), Colours(9), Colours(9), options, name="m", features=FEATURES)
+
+
+def test_one_class_is_told_before_anything_is_read() -> None:
+    train, val = Colours(9, class_names=("red",)), Colours(9, class_names=("red",))
+    with pytest.raises(DataError, match=r"one class only \(red\); expected at least two"):
+        evaluate(MeanColour(), train, val, read_options(["linear"]).protocols, name="m", features=FEATURES)
+    assert train.reads == val.reads == []
+
+
+@pytest.mark.parametrize(
+    ("protocol", "options", "message"),
+    [
+        (
+            "linear",
+            {"learning_rates": [], "num_blocks": []},
+            r"learning_rates=\[\], num_blocks=\[\]: expected at least",
+        ),
+        ("linear", {"patch_mean": []}, r"patch_mean=\[\]: expected at least one value"),
+        ("fewshot", {"seeds": []}, r"seeds=\[\]: expected at least one value"),
+        ("fewshot", {"shots": []}, r"shots=\[\]: expected at least one value"),
+        ("logreg", {"powers_of_c": [1.0]}, r"powers_of_c=\[1.0\]: expected two powers of ten"),
+        ("logreg", {"powers_of_c": [5.0, -6.0]}, "the lower one first"),
+    ],
+)
+def test_options_are_checked_before_anything_is_read(protocol: str, options: dict[str, Any], message: str) -> None:
+    train = Colours(9)
+    with pytest.raises(ConfigError, match=message):
+        evaluate(
+            MeanColour(), train, Colours(9), read_options([protocol], options).protocols, name="m", features=FEATURES
+        )
+    assert train.reads == []

@@ -61,3 +61,14 @@ def test_the_table_has_a_line_for_each_teacher_and_grows(tmp_path: Path) -> None
     reports = json.loads((tmp_path / "table.json").read_text())
     assert reports == json.loads((tmp_path / "mine.json").read_text())
     assert [report["model"] for report in reports] == ["teacher_step_00000000", "teacher_step_00000100", "teacher"]
+
+
+def test_numbers_that_are_no_fractions_stand_as_they_are(tmp_path: Path) -> None:
+    """Ranks and entropies of `health` have nothing else."""
+    result = {"protocol": "health", "metrics": {}, "numbers": {"rankme": 123.456, "dead": 0.0}}
+    (tmp_path / "teacher.json").write_text(json.dumps({"model": "teacher", "results": [result]}))
+    assert collect(tmp_path).read_text().splitlines() == [
+        "| export | health rankme | health dead |",
+        "| --- | ---: | ---: |",
+        "| teacher | 123.5 | 0 |",
+    ]

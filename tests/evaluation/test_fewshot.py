@@ -68,3 +68,10 @@ def test_prefixes_beside_pca() -> None:
     assert list(result.metrics) == ["top1_5shot", "top1_5shot_std", *expected]
     cut = (replace(table, cls=table.cls[..., :4]) for table in (TRAIN, VAL))
     assert result.metrics["top1_5shot_d4"] == pytest.approx(run(*cut, replace(QUICK, shots=[5])).metrics["top1_5shot"])
+
+
+def test_draws_are_the_first_images_of_each_class_in_one_random_order() -> None:
+    assert TRAIN.labels is not None
+    order = torch.randperm(len(TRAIN.labels), generator=torch.Generator().manual_seed(4))
+    by_hand = torch.cat([order[TRAIN.labels[order] == label][:3] for label in range(7)])
+    assert torch.equal(draw_rows(TRAIN.labels, 3, seed=4), by_hand)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from franca.evaluation.report import Report, Result
+from franca.evaluation.report import Report, Result, versions
 
 REPORT = Report("runs/mine", (Result("knn", {"top1": 0.431, "top1_k10": 0.4}, {"k": 20}, ("a note",)),))
 
@@ -46,5 +46,18 @@ def test_the_table_shows_per_cent() -> None:
     assert "43.10" in text.getvalue() and "top1_k10" in text.getvalue() and "runs/mine" in text.getvalue()
 
 
+def test_classes_are_in_the_json_and_not_in_the_table() -> None:
+    report = Report("runs/mine", (Result("incontext", {"miou": 0.3}, {}, by_class={"sky": 0.6}),))
+    text = io.StringIO()
+    Console(file=text, width=80).print(report.table())
+    assert "30.00" in text.getvalue() and "sky" not in text.getvalue()
+    assert report.to_dict()["results"][0]["by_class"] == {"sky": 0.6}
+
+
 def test_a_result_is_found_by_its_protocol() -> None:
     assert REPORT.result("knn").metrics["top1"] == 0.431
+
+
+def test_the_library_of_a_model_is_among_the_versions() -> None:
+    timm = pytest.importorskip("timm")
+    assert versions()["timm"] == timm.__version__

@@ -177,3 +177,26 @@ def test_parts_without_readable_images(tmp_path: Path) -> None:
     parts.join(tmp_path / "whole", told)
     table = read_features(tmp_path / "whole")
     assert (table.cls.tolist(), table.keys, len(table.skipped)) == ([[[1.0, 1.0]]], ("1",), 2)
+
+
+def test_two_processes_at_the_same_work(folder: Path, tmp_path: Path) -> None:
+    """The one that comes last finds its parts gone, and the file there."""
+    about = job(Mean(), folder)
+    work = tmp_path / "work"
+    inner = job(Mean(), folder)
+    finished: list[bytes] = []
+
+    def overtake(done: int, total: int) -> None:
+        if not finished:  # the other process does all of it while this one is at its first part
+            finished.append(compute(inner, work).read_bytes())
+
+    whole = compute(about, work, overtake)
+    assert whole.read_bytes() == finished[0]
+    assert [path.name for path in work.iterdir()] == [whole.name]
+
+
+def test_a_cache_that_cannot_be_made_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("FRANCA_CACHE", str(tmp_path / "file"))
+    with pytest.raises(DataError, match=r"features cannot be kept in .*file/features.* Point FRANCA_CACHE"):
+        extract(job(Mean(), folder))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import platform
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from franca.data.sample import BadSample, Sample
-from franca.errors import DataError
+from franca.errors import ConfigError, DataError
+from franca.features import extract as extraction
 from franca.features.extract import extract as extract_job
 from franca.features.job import Job
 from franca.features.model import FeatureModel
@@ -20,6 +24,7 @@ from franca.features.settings import FeatureSettings
 from franca.features.table import CLASS_EMBEDDING, FeatureTable, Wanted
 from franca.models.preprocessing import Preprocessing
 from franca.models.vision_transformer import VisionTransformer
+from tests.distributed.ranks import run_ranks
 
 SIZE_PX = 16
 
@@ -162,3 +167,33 @@ def test_a_model_that_only_embeds() -> None:
     table = extract(Mean(), Images(), Wanted(4, True, True), image_size_px=8, workers=0)
     assert table.cls.shape == (7, 1, 3)
     assert table.patch_mean is None and table.patches is None
+
+
+def test_a_model_that_fails_is_told_in_one_message() -> None:
+    backbone = nn.Sequential(nn.Flatten(), nn.Linear(7, 2))
+    with pytest.raises(ConfigError, match=r"the model cannot read an image \[1, 3, 16, 16\]: RuntimeError: .*768.*7x2"):
+        extract(backbone, Images(), image_size_px=16)
+
+
+def one_of_two_machines(rank: int, cache: str) -> tuple[str, list[float]]:
+    """Where parts lay, and the features, on ranks that share no temporary folder."""
+    os.environ["FRANCA_CACHE"] = cache
+    platform.node = lambda: f"machine {rank}"
+    place = extraction._seen_by_all()
+    return str(place), extract(Mean(), Images(count=40)).embedding.flatten().tolist()
+
+
+def test_ranks_on_several_machines_meet_in_the_cache_folder(tmp_path: Path) -> None:
+    assert extraction._seen_by_all() is None
+    cache = tmp_path / "cache"
+    expected = extract(Mean(), Images(count=40)).embedding.flatten().tolist()
+    for place, found in run_ranks(one_of_two_machines, str(cache)):
+        assert place == str(cache) and found == expected
+    assert list(cache.iterdir()) == []
+
+
+class Mean(nn.Module):
+    """The simplest model."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.mean((2, 3))

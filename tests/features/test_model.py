@@ -134,3 +134,23 @@ def test_sizes_that_patches_do_not_tile() -> None:
 def test_a_model_of_timm_with_a_size_of_its_own() -> None:
     with pytest.raises(DataError, match="does not take images of"):
         FeatureModel(vit(dynamic_img_size=False))(torch.randn(1, 3, 8, 20))
+
+
+def test_a_model_whose_blocks_give_no_class_token_is_read_by_its_embedding() -> None:
+    """As the transformers of DINO are, whose ``get_intermediate_layers`` gives whole sequences."""
+
+    class Older(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.blocks = nn.ModuleList([nn.Identity()])
+
+        def get_intermediate_layers(self, images: Tensor, n: int = 1) -> list[Tensor]:
+            return [images.flatten(2).mT] * n
+
+        def forward(self, images: Tensor) -> Tensor:
+            return images.mean((2, 3))
+
+    images = torch.randn(2, 3, 8, 8)
+    features = FeatureModel(Older())(images, layers=4)
+    torch.testing.assert_close(features.cls, images.mean((2, 3))[:, None])
+    assert features.patches is None

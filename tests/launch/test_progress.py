@@ -57,6 +57,17 @@ def test_an_alarm_shows_with_the_step_since_which_it_rings(run: Path) -> None:
     assert read_progress(run).alarm == "step 5: 1 steps not finite, not applied"
 
 
+def test_an_alarm_that_is_over_says_so(run: Path) -> None:
+    rings = [{"step": step, "alarm/dead_prototypes": 2} for step in (4, 5)]
+    over = "step 2: nine prototypes in ten are nobody's first choice (dead_prototypes), over at step 6"
+    log(run, *rings, {"step": 6}, {"step": 7})
+    assert read_progress(run).alarm == over
+    log(run, *rings, {"step": 6}, {"step": 7, "alarm/constant_teacher": 6})
+    assert read_progress(run).alarm == "step 6: the teacher gives all images the same features (constant_teacher)"
+    log(run, rings[0], {"step": 5, "alarm/dead_prototypes": 2, "steps_skipped": 1}, {"step": 6, "steps_skipped": 1})
+    assert read_progress(run).alarm == "step 5: 1 steps not finite, not applied"
+
+
 def test_only_the_end_of_a_long_file_is_read(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("franca.launch.progress._TAIL_BYTES", 100)
     log(run, *({"step": step} for step in range(1, 101)))
@@ -67,3 +78,16 @@ def test_only_the_end_of_a_long_file_is_read(run: Path, monkeypatch: pytest.Monk
 def test_a_folder_that_holds_no_run_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is no run folder"):
         read_progress(tmp_path)
+
+
+def test_a_run_of_another_version_is_read_all_the_same(run: Path) -> None:
+    config = run / "config.yaml"
+    config.write_text(config.read_text() + "gone: {option: 1}\n")
+    assert read_progress(run).num_steps == 100
+
+
+@pytest.mark.parametrize("text", ["", "train: {steps: 5}", "train: [", "train: {steps: many, global_batch: 8}"])
+def test_a_damaged_configuration_is_named(text: str, run: Path) -> None:
+    (run / "config.yaml").write_text(text)
+    with pytest.raises(DataError, match=r"config\.yaml is damaged"):
+        read_progress(run)

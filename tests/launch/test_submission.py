@@ -56,7 +56,8 @@ def test_a_machine_of_its_own_takes_elements_one_by_one() -> None:
     ("work", "size", "expected"),
     [
         (WORK, Size(hours=0.03), "no longer than the 120 seconds"),
-        (Work(words=("demo",), run=Path("/data/100%/run")), Size(), "%"),
+        (Work(words=("demo",), run=Path("/data/100%/run")), Size(), "choose another"),
+        (Work(words=("demo",), run=Path("/data/back\\slash/run")), Size(), "choose another"),
     ],
 )
 def test_what_cannot_work_is_refused(work: Work, size: Size, expected: str) -> None:

@@ -67,7 +67,7 @@ def by_interpreter(rank: int) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def ranks() -> list[dict[str, Any]]:
-    return run_ranks(by_interpreter)
+    return run_ranks(by_interpreter, start_method="spawn")
 
 
 @needs_triton

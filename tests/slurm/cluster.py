@@ -16,6 +16,8 @@ from pathlib import Path
 BINARIES = ("munged", "munge", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol", "scancel")
 HOSTS = Path("/etc/hosts")
 NUM_NODES = 2
+SOCKET_NAME_LENGTH = 108
+"""What the system allows, with the zero at its end; slurmd would put jobs back without a word."""
 CONF = """\
 ClusterName=franca
 SlurmctldHost={host}(127.0.0.1)
@@ -81,6 +83,8 @@ class Cluster:
         self.host = socket.gethostname()
         self.port = _free_ports(1 + NUM_NODES)
         self.nodes = [f"franca{self.port}n{number}" for number in range(1, NUM_NODES + 1)]
+        longest = root / f"spool-{self.nodes[0]}" / f"{self.nodes[0]}_1000.4294967291"
+        assert len(str(longest)) < SOCKET_NAME_LENGTH, f"too long for a socket of SLURM, shorten --basetemp: {longest}"
         self.environment = {
             "SLURM_CONF": str(root / "slurm.conf"),
             "GLOO_SOCKET_IFNAME": "lo",

@@ -57,9 +57,9 @@ def wait_for_step(run: Path, step: int) -> None:
     wait_until((run / f"checkpoints/step_{step:08d}/COMPLETE").exists, f"{run} has saved step {step}", seconds=180)
 
 
-def assert_finished(cluster: Cluster, job_id: str, run: Path) -> None:
+def assert_finished(cluster: Cluster, job_id: str, run: Path, seconds: float = 300) -> None:
     """Wait until the job has ended; on any end but a good one show what it said."""
-    cluster.wait_for(job_id, "COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", seconds=300)
+    cluster.wait_for(job_id, "COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", seconds=seconds)
     logs = "\n".join(path.read_text() for path in sorted((run / "jobs").glob("*.out")))
     assert cluster.state(job_id) == "COMPLETED", logs
 

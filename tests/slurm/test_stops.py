@@ -86,7 +86,7 @@ def test_stopped_by_the_time_limit(
     job_id = submit_tiny(capsys, steps, "--profile", str(profile), "--hours", str(2 / 60))
     assert cluster.job(job_id)["TimeLimit"] == "00:02:00"
     wait_until(lambda: "requeued" in kinds(RUN), "the time limit has stopped the job", seconds=240)
-    assert_finished(cluster, job_id, RUN)
+    assert_finished(cluster, job_id, RUN, seconds=900)  # a busy machine comes through few steps in each start
     assert int(cluster.job(job_id)["Restarts"]) >= 1
     assert_same_training(RUN, uninterrupted(steps))
 

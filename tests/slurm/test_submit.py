@@ -71,9 +71,8 @@ def test_tasks_are_spread_over_two_nodes(cluster: Cluster, capsys: pytest.Captur
     python.chmod(0o755)
     profile = tmp_path / "profile.yaml"
     profile.write_text(f"python: {python}\ngres: 'gpu:{{gpus}}'\n")
-    (job_id,) = submit(
-        capsys, "--profile", str(profile), "--nodes", "2", "--gpus-per-node", "2", "--", "config", "list"
-    )
+    command = ("eval", "knn", "franca_vits14", "val=synthetic")
+    (job_id,) = submit(capsys, "--profile", str(profile), "--nodes", "2", "--gpus-per-node", "2", "--", *command)
     (run,) = Path("runs").iterdir()
     assert_finished(cluster, job_id, run)
     log = (run / "jobs" / f"{job_id}_0_log.out").read_text()

@@ -220,3 +220,18 @@ def test_a_full_disk_is_told_and_leaves_nothing_behind(tmp_path: Path, monkeypat
         with pytest.raises(CheckpointError, match=r"cannot be written: .*No space left"):
             save(tmp_path, networks, optimizer, Progress(1))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_complete_checkpoint_is_never_taken_away_for_another_of_its_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    networks, optimizer = make()
+    path = save(tmp_path, networks, optimizer, Progress(1))
+    before = {file.name: file.stat().st_mtime_ns for file in path.iterdir()}
+    with monkeypatch.context() as patch:
+        patch.setattr(saver_module.shutil, "rmtree", lambda *_, **__: pytest.fail("it was there already"))
+        save(tmp_path, networks, optimizer, Progress(1))
+    assert {file.name: file.stat().st_mtime_ns for file in path.iterdir()} == before
+    (path / "COMPLETE").unlink()  # a save that was killed
+    save(tmp_path, networks, optimizer, Progress(1))
+    assert complete_checkpoints(tmp_path) == [(1, path)]

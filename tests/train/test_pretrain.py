@@ -19,6 +19,7 @@ from rich.console import Console
 from franca.config.recipes import load_recipe
 from franca.errors import ConfigError, DataError, TooManyBadSamples
 from franca.models.weights import load_backbone, read_safetensors
+from franca.train import first_checkpoint
 from franca.train.assembly import build_networks, build_optimizer
 from franca.train.checkpoint import complete_checkpoints, load
 from franca.train.initial_weights import initialize
@@ -132,6 +133,50 @@ def test_sigterm_saves_and_says_run_again(tmp_path: Path, straight: Path) -> Non
     assert first == 0 < step < 20
     run_tiny(folder, "run.checkpoint_every_steps=10")
     assert_same_run(folder, straight)
+
+
+@pytest.mark.parametrize("dies_in", ["write_record", "save_and_load"])
+def test_a_start_that_was_killed_is_started_again(
+    dies_in: str, tmp_path: Path, straight: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"franca.train.pretrain.{dies_in}", die)
+        with pytest.raises(KeyboardInterrupt):
+            run_tiny(tmp_path / "run")
+    assert run_tiny(tmp_path / "run")[0] is Outcome.FINISHED
+    assert_same_run(tmp_path / "run", straight)
+
+
+def test_a_signal_before_the_first_step_is_a_stop_too(
+    tmp_path: Path, straight: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = first_checkpoint.save_and_load
+
+    def interrupted(*arguments: Any) -> str:
+        signal.raise_signal(signal.SIGUSR1)
+        return original(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("franca.train.pretrain.save_and_load", interrupted)
+        assert run_tiny(tmp_path / "run")[0] is Outcome.STOPPED
+    run_tiny(tmp_path / "run")
+    assert_same_run(tmp_path / "run", straight)
+
+
+def test_a_tilde_in_run_dir_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    for number in range(16):
+        Image.new("RGB", (40, 40), (9 * number, 80, 80)).save(images / f"{number}.png")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    options = (f"data.train={images}", "train.steps=2", "run.dir=~/run")
+    assert run_tiny(tmp_path / "other", *options)[0] is Outcome.FINISHED
+    assert (tmp_path / "run/data.json").exists() and not Path("~").exists()
+    (images / "0.png").unlink()
+    assert "changed since the run began" in run_tiny(tmp_path / "other", *options)[1]
 
 
 def test_golden_curve(straight: Path) -> None:

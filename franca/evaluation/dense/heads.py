@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count, islice
 
 import torch
 from torch import Tensor, nn
 
+from franca.errors import DataError
 from franca.evaluation.dense.pixel_loss import Lattice, pixel_loss
 from franca.evaluation.dense.sampling import masks_of
 from franca.evaluation.dense.variants import Variant
@@ -23,7 +25,7 @@ class Training:
     optimizer: str  # adamw or sgd
     learning_rate: float
     weight_decay: float
-    epochs: int
+    steps: int
     images_per_step: int
     pixel_stride: int  # the loss takes every so many rows and columns of pixels
     seed: int
@@ -62,29 +64,43 @@ def train_heads(
     """One trained head for each variant; every rank trains the same.
 
     Args:
-        epochs: The crops of an epoch, with masks; as many in each.
+        epochs: The crops of an epoch, with masks.
         kinds: What each head reads.
-        training: The learning rate falls linearly to 0.
+        training: The learning rate falls linearly to 0, and steps end in the middle of an epoch where they do.
         progress: Called after every step.
+
+    Raises:
+        DataError: A step would see a single patch.
     """
     heads = nn.ModuleList(Head(kind, num_classes) for kind in kinds).to(device)
     optimizer = _optimizer(heads, training)
-    num_images = len(epochs(0))
-    steps = training.epochs * -(-num_images // training.images_per_step)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / training.steps)
     generator = torch.Generator().manual_seed(training.seed)
-    done = 0
-    for epoch in range(training.epochs):
-        table = epochs(epoch)
-        for rows in torch.randperm(num_images, generator=generator).split(training.images_per_step):
-            batch = _pick(table, rows)
-            lattice = Lattice.drawn(training.pixel_stride, generator)
-            _step(heads, optimizer, batch.patches.to(device), masks_of(batch).to(device), lattice)
-            schedule.step()
-            done += 1
-            if progress is not None:
-                progress(done, steps)
+    batches = islice(_batches(epochs, training.images_per_step, generator), training.steps)
+    for done, batch in enumerate(batches, start=1):
+        lattice = Lattice.drawn(training.pixel_stride, generator)
+        _step(heads, optimizer, batch.patches.to(device), masks_of(batch).to(device), lattice)
+        schedule.step()
+        if progress is not None:
+            progress(done, training.steps)
     return [head.eval() for head in heads if isinstance(head, Head)]
+
+
+def _batches(
+    epochs: Callable[[int], PatchTable], images_per_step: int, generator: torch.Generator
+) -> Iterator[PatchBatch]:
+    """Batches of one epoch after the other, without end, each epoch in an order of its own."""
+    for epoch in count():
+        table = epochs(epoch)
+        num_patches = table.grid[0] * table.grid[1]
+        if num_patches * min(images_per_step, len(table)) == 1:
+            raise DataError(
+                "a step sees one patch, and batch normalisation needs two: use larger images (image_size_px), or more "
+                "of them (images_per_step)"
+            )
+        for rows in torch.randperm(len(table), generator=generator).split(images_per_step):
+            if num_patches * len(rows) > 1:  # an image of a single patch may be left over at the end
+                yield _pick(table, rows)
 
 
 def _step(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import torch
@@ -19,8 +20,10 @@ from franca.evaluation.dense.sampling import (
     draw_patches,
     mask_classes,
     masks_of,
+    num_batches_of_this_rank,
 )
-from franca.evaluation.dense.summary import OCCURRING, summarise
+from franca.evaluation.dense.stages import Stages
+from franca.evaluation.dense.summary import OCCURRING, iou_by_class, summarise
 from franca.evaluation.dense.variants import Variant, variants, with_full_width
 from franca.evaluation.report import Result
 from franca.evaluation.subject import Subject
@@ -108,22 +111,26 @@ def run(subject: Subject, settings: IncontextSettings) -> Result:
     names = mask_classes(train, val)
     budget = budget_of(settings.memory_mib, 2 * train.width + len(names))  # as drawn, and as unit vectors
     runs: dict[str, list[SegmentationScores]] = {}
+    kinds = variants(train.width, subject.projector, prefixes=settings.prefixes)
+    stages = Stages(subject.progress, "search", len(settings.seeds) * len(kinds), num_batches_of_this_rank(val))
     for seed in settings.seeds:
         sample = draw_patches(train, budget, seed=seed, num_classes=len(names))
-        for variant in variants(train.width, subject.projector, prefixes=settings.prefixes):
+        for variant in kinds:
             memory = _remember(sample, variant, settings.k, subject.device)
-            found = scores(_judge(memory, val, variant, len(names), settings))
+            found = scores(_judge(memory, val, variant, settings, stages.step))
             runs.setdefault(variant.suffix, []).append(found)
         if sample.is_whole:
+            stages.end()
             break
     size = f"{len(sample.patches):,} of {len(train) * train.grid[0] * train.grid[1]:,} training patches"
     note = f"the memory holds {size}"
     if sample.is_whole:
         note += ", all that have a labelled pixel, so that seeds change nothing"
-    metrics, numbers = summarise(runs, names)
+    metrics, numbers = summarise(runs)
     if settings.prefixes:
         metrics = with_full_width(metrics, train.width)
-    return Result("incontext", metrics, asdict(settings), (note, OCCURRING), numbers)
+    by_class = iou_by_class(runs[""], names)
+    return Result("incontext", metrics, asdict(settings), (note, OCCURRING), numbers, by_class)
 
 
 def _remember(sample: PatchSample, variant: Variant, k: int, device: torch.device) -> Memory:
@@ -136,8 +143,11 @@ def _remember(sample: PatchSample, variant: Variant, k: int, device: torch.devic
     return Memory.of(variant(sample.patches.to(device)), sample.votes.to(device))
 
 
-def _judge(memory: Memory, val: PatchTable, variant: Variant, num_classes: int, settings: IncontextSettings) -> Tensor:
+def _judge(
+    memory: Memory, val: PatchTable, variant: Variant, settings: IncontextSettings, step: Callable[[], None]
+) -> Tensor:
     """The confusion matrix over the images of all ranks."""
+    num_classes = memory.votes.shape[1]
     confusion = torch.zeros(num_classes, num_classes + 1, dtype=torch.int64)
     for batch in batches_of_this_rank(val):
         patches = variant(batch.patches.to(memory.keys.device))  # [B, h, w, d]
@@ -146,4 +156,5 @@ def _judge(memory: Memory, val: PatchTable, variant: Variant, num_classes: int, 
         for image, mask in zip(votes, masks_of(batch), strict=True):
             enlarged = interpolate(image[None], size=mask.shape, mode="bilinear", align_corners=False)
             confusion += confusion_matrix(enlarged[0].argmax(0), mask.to(enlarged.device), num_classes)
+        step()
     return sum_over_ranks(confusion)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -36,6 +37,7 @@ def kmeans(
     restarts: int = 1,
     max_iterations: int = 100,
     tolerance: float = 1e-4,
+    step: Callable[[], None] = lambda: None,
 ) -> Clusters:
     """The best of several runs of k-means.
 
@@ -47,6 +49,7 @@ def kmeans(
         max_iterations: Of a run.
         tolerance: A run ends when its centres move by less than this times the mean variance of a dimension, squared
             and summed over all centres; this is scikit-learn's rule.
+        step: Called after every iteration.
 
     Source:
         Arthur and Vassilvitskii, k-means++ (2007), with several candidates for each seed.
@@ -55,12 +58,16 @@ def kmeans(
     centre = points.mean(0)
     points = points - centre  # distances are differences of large numbers far from the origin
     limit = tolerance * float(points.var(0, correction=0).mean())
-    runs = (_lloyd(points, _seeds(points, num_clusters, generator), max_iterations, limit) for _ in range(restarts))
+    runs = (
+        _lloyd(points, _seeds(points, num_clusters, generator), max_iterations, limit, step) for _ in range(restarts)
+    )
     best = min(runs, key=lambda run: run.inertia)
     return Clusters(best.centres + centre, best.inertia, best.num_iterations)
 
 
-def _lloyd(points: Tensor, centres: Tensor, max_iterations: int, limit: float) -> Clusters:
+def _lloyd(
+    points: Tensor, centres: Tensor, max_iterations: int, limit: float, step: Callable[[], None] = lambda: None
+) -> Clusters:
     """Means of nearest points, again and again; the last assignment belongs to the centres that are given back."""
     nearest, distances = _nearest(points, centres)
     iterations = 0
@@ -68,6 +75,7 @@ def _lloyd(points: Tensor, centres: Tensor, max_iterations: int, limit: float) -
         before, centres = centres, _means(points, nearest, distances, len(centres))
         unchanged = nearest
         nearest, distances = _nearest(points, centres)
+        step()
         if torch.equal(nearest, unchanged) or float((centres - before).square().sum()) <= limit:
             break
     return Clusters(centres, _inertia(points, centres, nearest), iterations)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from itertools import product
 from typing import TypeAlias
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from franca.config.schema import option
+from franca.distributed.together import share_of
 from franca.errors import DataError
 from franca.evaluation.dense.confusion import SegmentationScores, scores
 from franca.evaluation.dense.exact import exact_device
@@ -18,7 +19,8 @@ from franca.evaluation.dense.kmeans import Clusters, kmeans
 from franca.evaluation.dense.matching import confusion_of, many_to_one, one_to_one
 from franca.evaluation.dense.repeats import Repeats
 from franca.evaluation.dense.sampling import BATCH_IMAGES, budget_of, draw_patches, mask_classes, masks_of
-from franca.evaluation.dense.summary import OCCURRING, class_numbers
+from franca.evaluation.dense.stages import Stages
+from franca.evaluation.dense.summary import OCCURRING, iou_by_class
 from franca.evaluation.dense.variants import Variant, is_prefix, variants, with_full_width
 from franca.evaluation.dense.votes import patch_votes, shrink
 from franca.evaluation.report import Result
@@ -75,11 +77,18 @@ def run(subject: Subject, settings: OverclusterSettings) -> Result:
     """
     val = subject.patches("val")
     names = mask_classes(val)
-    votes = _votes(val, len(names), settings.mask_px)
     kinds = variants(val.width, subject.projector, prefixes=settings.prefixes)
     jobs: list[Job] = list(product(kinds, settings.num_clusters, settings.seeds))
     device = exact_device(subject.device)
-    scored = spread(jobs, lambda job: _judge(val, votes, job, settings, device))
+    stages = Stages(subject.progress, "clusters", len(share_of(jobs)), settings.restarts * settings.max_iterations)
+
+    def judge(job: Job) -> Found:
+        clusters = _cluster(val, job, settings, device, stages.step)
+        stages.end_piece()
+        overlap = _overlap(val, clusters, job[0], len(names), settings.mask_px)
+        return {name: scores(confusion_of(overlap, match(overlap))) for name, match in MATCHINGS.items()}
+
+    scored = spread(jobs, judge)
     found = {_key(job): by_matching for job, by_matching in zip(jobs, scored, strict=True)}
 
     metrics: dict[str, float] = {}
@@ -92,7 +101,7 @@ def run(subject: Subject, settings: OverclusterSettings) -> Result:
     if settings.prefixes:
         metrics = with_full_width(metrics, val.width)
     headline = [found[_key((kinds[0], settings.num_clusters[0], seed))][""] for seed in settings.seeds]
-    return Result("overcluster", metrics, asdict(settings), (OCCURRING,), numbers | class_numbers(headline, names))
+    return Result("overcluster", metrics, asdict(settings), (OCCURRING,), numbers, iou_by_class(headline, names))
 
 
 def _key(job: Job) -> tuple[str, int, int]:
@@ -100,24 +109,9 @@ def _key(job: Job) -> tuple[str, int, int]:
     return variant.suffix, number, seed
 
 
-def _votes(table: PatchTable, num_classes: int, mask_px: int | None) -> list[Tensor]:
-    """Counts of classes in each patch, [B, h, w, C] for every batch: what every clustering is compared with."""
-    masks = (masks_of(batch) for batch in table.batches(BATCH_IMAGES))
-    return [patch_votes(shrink(mask, mask_px), table.grid, num_classes).to(torch.int32) for mask in masks]
-
-
-def _judge(
-    table: PatchTable, votes: Sequence[Tensor], job: Job, settings: OverclusterSettings, device: torch.device
-) -> Found:
-    variant, number, _ = job
-    clusters = _cluster(table, job, settings, device)
-    overlap = torch.zeros(number, votes[0].shape[-1], dtype=torch.int64)
-    for assigned, counts in zip(_assigned(table, clusters, variant, device), votes, strict=True):
-        overlap.index_add_(0, assigned, counts.flatten(0, 2).long())
-    return {name: scores(confusion_of(overlap, match(overlap))) for name, match in MATCHINGS.items()}
-
-
-def _cluster(table: PatchTable, job: Job, settings: OverclusterSettings, device: torch.device) -> Clusters:
+def _cluster(
+    table: PatchTable, job: Job, settings: OverclusterSettings, device: torch.device, step: Callable[[], None]
+) -> Clusters:
     variant, number, seed = job
     budget = min(number * settings.patches_per_cluster, budget_of(settings.memory_mib, 2 * table.width))
     sample = variant(draw_patches(table, budget, seed=seed).patches.to(device))
@@ -126,10 +120,16 @@ def _cluster(table: PatchTable, job: Job, settings: OverclusterSettings, device:
             f"num_clusters={number}: only {len(sample)} patches are drawn from val=; lower num_clusters, or raise "
             "patches_per_cluster or memory_mib"
         )
-    return kmeans(sample, number, seed=seed, restarts=settings.restarts, max_iterations=settings.max_iterations)
+    return kmeans(
+        sample, number, seed=seed, restarts=settings.restarts, max_iterations=settings.max_iterations, step=step
+    )
 
 
-def _assigned(table: PatchTable, clusters: Clusters, variant: Variant, device: torch.device) -> Iterator[Tensor]:
-    """The cluster of each patch, [B * h * w] int64 on the CPU, for every batch."""
+def _overlap(table: PatchTable, clusters: Clusters, variant: Variant, num_classes: int, mask_px: int | None) -> Tensor:
+    """Pixels of each cluster by class, [K, C] int64."""
+    overlap = torch.zeros(len(clusters.centres), num_classes, dtype=torch.int64)
     for batch in table.batches(BATCH_IMAGES):
-        yield clusters.assign(variant(batch.patches.to(device)).flatten(0, 2)).cpu()
+        assigned = clusters.assign(variant(batch.patches.to(clusters.centres.device)).flatten(0, 2)).cpu()
+        counts = patch_votes(shrink(masks_of(batch), mask_px), table.grid, num_classes)  # [B, h, w, C]
+        overlap.index_add_(0, assigned, counts.flatten(0, 2))
+    return overlap

@@ -10,18 +10,21 @@ from torch import Tensor
 
 from franca.config.schema import option
 from franca.distributed.reduce import sum_over_ranks
+from franca.distributed.together import share_of
 from franca.errors import DataError
 from franca.evaluation.dense.entropy import SpatialEntropy, shuffled, spatial_entropy
 from franca.evaluation.dense.exact import exact_device
 from franca.evaluation.dense.kmeans import kmeans
 from franca.evaluation.dense.ridge import Regression, RidgeSums
 from franca.evaluation.dense.sampling import BATCH_IMAGES, batches_of_this_rank, budget_of, draw_patches
+from franca.evaluation.dense.stages import Stages
 from franca.evaluation.dense.variants import Variant, is_prefix, variants, with_full_width
 from franca.evaluation.report import Result
 from franca.evaluation.spread import spread
 from franca.evaluation.subject import Subject
 from franca.features.patches import PatchTable
 from franca.features.table import Wanted
+from franca.rasa.targets import positions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +73,8 @@ def run(subject: Subject, settings: PositionSettings) -> Result:
     metrics = {f"r2{kind.suffix}": error.r2 for kind, error in zip(kinds, errors, strict=True)}
     numbers: dict[str, float] = {}
     wide = [(kind, error) for kind, error in zip(kinds, errors, strict=True) if not is_prefix(kind.suffix)]
-    entropies = spread(wide, lambda pair: _entropies(train, pair[0], settings, device))
+    stages = Stages(subject.progress, "clusters", len(share_of(wide)), settings.max_iterations)
+    entropies = spread(wide, lambda pair: _entropies(train, pair[0], settings, device, stages))
     for (kind, error), (found, null) in zip(wide, entropies, strict=True):
         metrics |= {
             f"error{kind.suffix}": float(error.absolute.mean()),
@@ -91,18 +95,12 @@ def run(subject: Subject, settings: PositionSettings) -> Result:
     return Result("position", metrics, asdict(settings), notes, numbers)
 
 
-def places(grid: tuple[int, int]) -> Tensor:
-    """Row and column of every patch of an image, scaled to [0, 1]: [h * w, 2] float64."""
-    rows, columns = (torch.linspace(0, 1, count, dtype=torch.float64) for count in grid)
-    return torch.cartesian_prod(rows, columns)
-
-
 def fit_position(
     table: PatchTable, kinds: Sequence[Variant], alpha: float, device: torch.device | str
 ) -> list[Regression]:
     """Ridge regression from patch features to their place, one for each variant, in one pass."""
     sums = RidgeSums(table.width, 2, device)
-    place = places(table.grid).to(device)
+    place = positions(table.grid).to(device)
     for batch in table.batches(BATCH_IMAGES):
         sums.add(batch.patches.to(device).flatten(0, 2), place.repeat(len(batch.patches), 1))
     return [sums.solve(kind.matrix(table.width).to(device), alpha) for kind in kinds]
@@ -120,7 +118,7 @@ def position_errors(
     table: PatchTable, kinds: Sequence[Variant], regressions: Sequence[Regression], device: torch.device | str
 ) -> list[PositionError]:
     """Errors of each regression on all patches of a table."""
-    place = places(table.grid).to(device)
+    place = positions(table.grid).to(device)
     sums = torch.zeros(len(kinds), 2, 2, dtype=torch.float64)  # variant, absolute or squared, row or column
     for batch in batches_of_this_rank(table):
         patches = batch.patches.to(device).double().flatten(1, 2)  # [B, N, D]
@@ -133,7 +131,7 @@ def position_errors(
 
 
 def _entropies(
-    table: PatchTable, kind: Variant, settings: PositionSettings, device: torch.device
+    table: PatchTable, kind: Variant, settings: PositionSettings, device: torch.device, stages: Stages
 ) -> tuple[SpatialEntropy, SpatialEntropy]:
     """Spatial entropy of clusters, and the same after shuffling."""
     wished = settings.entropy_clusters * settings.patches_per_cluster
@@ -144,7 +142,14 @@ def _entropies(
             f"entropy_clusters={settings.entropy_clusters}: only {len(sample)} patches are drawn from train=; lower "
             "entropy_clusters, or raise patches_per_cluster or memory_mib"
         )
-    clusters = kmeans(sample, settings.entropy_clusters, seed=settings.seed, max_iterations=settings.max_iterations)
+    clusters = kmeans(
+        sample,
+        settings.entropy_clusters,
+        seed=settings.seed,
+        max_iterations=settings.max_iterations,
+        step=stages.step,
+    )
+    stages.end_piece()
     batches = (kind(batch.patches.to(device)).flatten(0, 2) for batch in table.batches(BATCH_IMAGES))
     assigned = torch.cat([clusters.assign(patches).cpu() for patches in batches]).view(len(table), -1)
     return (

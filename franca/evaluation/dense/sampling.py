@@ -71,6 +71,11 @@ def batches_of_this_rank(table: PatchTable) -> Iterator[PatchBatch]:
         yield table.batch(first, first + BATCH_IMAGES)
 
 
+def num_batches_of_this_rank(table: PatchTable) -> int:
+    """How many `batches_of_this_rank` gives."""
+    return len(share_of(range(0, len(table), BATCH_IMAGES)))
+
+
 def budget_of(memory_mib: float, floats_per_patch: int) -> int:
     """How many patches fit into so much memory; at least one."""
     return max(1, int(memory_mib * MIB) // (_FLOAT_BYTES * floats_per_patch))

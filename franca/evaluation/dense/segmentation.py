@@ -16,7 +16,7 @@ from franca.evaluation.dense.crops import CropSource
 from franca.evaluation.dense.heads import Training, train_heads
 from franca.evaluation.dense.pictures import write_picture
 from franca.evaluation.dense.sampling import check_same_classes
-from franca.evaluation.dense.summary import OCCURRING, summarise
+from franca.evaluation.dense.summary import OCCURRING, iou_by_class, summarise
 from franca.evaluation.dense.validation import judge_heads
 from franca.evaluation.dense.variants import variants, with_full_width
 from franca.evaluation.dense.windows import Windows
@@ -38,16 +38,18 @@ class SegmentationSettings:
     """At the first step; it falls linearly to 0."""
     weight_decay: float = option(1e-4, low=0)
     """Of the optimizer."""
-    epochs: int = option(20, low=1)
+    epochs: int = option(100, low=1)
     """Passes over the training images."""
+    max_steps: int | None = option(5000, low=1)
+    """Steps after which training ends even so, its learning rate at 0 by then; None sets no limit."""
     images_per_step: int = option(16, low=1)
     """Crops whose mean loss makes a step."""
     pixel_stride: int = option(4, low=1)
     """The loss takes every so many rows and columns of pixels, from a corner drawn anew in each step; 1 takes all, for
     about ten times the work on a CPU."""
     augment: bool = False
-    """Draw new crops in every epoch, and flip half of them: features are computed anew in each. Otherwise one crop of
-    each image, drawn by the seed, serves all epochs."""
+    """Draw new crops in every pass over the images, and flip half of them: features are computed anew in each.
+    Otherwise one crop of each image, drawn by the seed, serves all passes."""
     scale_range: list[float] = option([1.0, 1.0], low=0.1, high=10)
     """Smallest and largest scale of an image that is cropped; at 1 it just covers the crop."""
     stride: float = option(0.5, low=0.05, high=1)
@@ -77,13 +79,15 @@ def run(subject: Subject, settings: SegmentationSettings) -> Result:
         DataError: The images have no masks, other classes in train and val, or the model no patches.
 
     Source:
-        Section 5 of the paper, which follows DINOv2 with mmsegmentation. There crops are drawn anew in every epoch
+        Section 5 of the paper, which follows DINOv2 with mmsegmentation. There crops are drawn anew in every pass
         (``augment=true``), and the logits of patches are enlarged after batch statistics of enlarged features.
     """
     names = _class_names(subject)
     crops = _crops(subject, settings)
-    kinds = variants(crops(0).width, subject.projector, prefixes=settings.prefixes)
-    heads = train_heads(crops, kinds, len(names), _training(settings), subject.device, _progress(subject, "head"))
+    first = crops(0)
+    kinds = variants(first.width, subject.projector, prefixes=settings.prefixes)
+    training = _training(settings, len(first))
+    heads = train_heads(crops, kinds, len(names), training, subject.device, _progress(subject, "head"))
     size_px = subject.job("train").size_px
     found = judge_heads(
         heads,
@@ -96,10 +100,12 @@ def run(subject: Subject, settings: SegmentationSettings) -> Result:
     if settings.pictures is not None and is_rank_zero():
         write_picture(Path(settings.pictures).expanduser() / "segmentation.png", found.examples)
     runs = {kind.suffix: [scores(confusion)] for kind, confusion in zip(kinds, found.confusions, strict=True)}
-    metrics, numbers = summarise(runs, names)
+    metrics, numbers = summarise(runs)
     if settings.prefixes:
         metrics = with_full_width(metrics, kinds[0].width)
-    return Result("segmentation", metrics, asdict(settings) | {"crop_px": list(size_px)}, (OCCURRING,), numbers)
+    about = asdict(settings) | {"crop_px": list(size_px), "steps": training.steps}
+    by_class = iou_by_class(runs[""], names)
+    return Result("segmentation", metrics, about, (OCCURRING,), numbers, by_class)
 
 
 def _class_names(subject: Subject) -> tuple[str, ...]:
@@ -141,12 +147,13 @@ def _crops(subject: Subject, settings: SegmentationSettings) -> Callable[[int], 
     return features if settings.augment else lambda epoch: features(0)
 
 
-def _training(settings: SegmentationSettings) -> Training:
+def _training(settings: SegmentationSettings, num_images: int) -> Training:
+    steps = settings.epochs * -(-num_images // settings.images_per_step)
     return Training(
         settings.optimizer,
         settings.learning_rate,
         settings.weight_decay,
-        settings.epochs,
+        steps if settings.max_steps is None else min(steps, settings.max_steps),
         settings.images_per_step,
         settings.pixel_stride,
         settings.seed,

@@ -13,17 +13,16 @@ OCCURRING = "mIoU is the mean over the classes that occur in the masks or the pr
 
 
 def summarise(
-    runs: Mapping[str, Sequence[SegmentationScores]], class_names: Sequence[str]
+    runs: Mapping[str, Sequence[SegmentationScores]],
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Metrics and further numbers.
 
     Args:
-        runs: Scores of one or more runs for the suffix of each variant; the headline first.
-        class_names: C names.
+        runs: Scores of one or more runs for the suffix of each variant.
 
     Returns:
         Mean mIoU of every variant and pixel accuracy of those of full width; and, as further numbers, the spread of
-        their mIoU over runs, and the IoU of each class that occurs, for the headline.
+        their mIoU over runs.
     """
     wide = {suffix: found for suffix, found in runs.items() if not is_prefix(suffix)}
     repeats = {f"miou{suffix}": Repeats.of([run.miou for run in found]) for suffix, found in runs.items()}
@@ -32,15 +31,15 @@ def summarise(
     numbers: dict[str, float] = {}
     for suffix in wide:
         numbers |= repeats[f"miou{suffix}"].numbers(f"miou{suffix}")
-    return metrics, numbers | class_numbers(next(iter(runs.values())), class_names)
+    return metrics, numbers
 
 
-def class_numbers(runs: Sequence[SegmentationScores], class_names: Sequence[str]) -> dict[str, float]:
-    """Mean IoU of each class over the runs it occurs in, as ``iou_<name>``."""
+def iou_by_class(runs: Sequence[SegmentationScores], class_names: Sequence[str]) -> dict[str, float]:
+    """Mean IoU of each class over the runs it occurs in; a class that occurs in none is left out."""
     found = {}
     for index, name in enumerate(class_names):
         values = [float(run.iou[index]) for run in runs]
         values = [value for value in values if value == value]  # NaN where the class does not occur
         if values:
-            found[f"iou_{name}"] = fmean(values)
+            found[name] = fmean(values)
     return found

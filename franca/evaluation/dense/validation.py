@@ -120,8 +120,8 @@ def _predict(heads: Sequence[Head], job: Job, windows: Windows, sample: Sample) 
         return [head(patches.float()) for head in heads]
 
     shape = _mask_of(sample).shape
-    found = windows.probabilities(sample.image, score, (shape[0], shape[1]))
-    return [shares.argmax(0).to(torch.uint8).cpu() for shares in found]
+    found = windows.classes(sample.image, score, (shape[0], shape[1]))
+    return [classes.to(torch.uint8).cpu() for classes in found]
 
 
 def _mask_of(sample: Sample) -> Tensor:

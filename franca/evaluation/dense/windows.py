@@ -12,6 +12,7 @@ from torch.nn.functional import interpolate
 from franca.evaluation.dense.crops import covering_size, scale_image
 
 MAX_WINDOWS = 32  # in one forward
+MAX_PROBABILITIES = 1 << 24  # held at once: 64 MiB in fp32
 
 Scorer = Callable[[Tensor], list[Tensor]]  # windows [B, 3, H, W] uint8 to logits [B, C, h, w] of each head
 
@@ -24,8 +25,10 @@ class Windows:
     stride: float = 0.5  # from one to the next, in window sides
     scales: tuple[float, ...] = (1.0,)  # of the image, times what makes it just cover a window
 
-    def probabilities(self, image: Tensor, score: Scorer, size: tuple[int, int]) -> list[Tensor]:
-        """Probability of each class at each pixel, mean over scales.
+    def classes(self, image: Tensor, score: Scorer, size: tuple[int, int]) -> list[Tensor]:
+        """The class of each pixel whose probability, mean over scales, is largest.
+
+        Probabilities are made a strip of rows at a time: those of a large image with many classes would take gigabytes.
 
         Args:
             image: [3, H, W] uint8, any size.
@@ -33,19 +36,11 @@ class Windows:
             size: Height and width of the result, those of the mask.
 
         Returns:
-            [C, *size] for each head.
+            [*size] int64 for each head.
         """
-        totals: list[Tensor] = []
-        for scale in self.scales:
-            scaled = scale_image(image, covering_size(image.shape[1:], self.size_px, scale))
-            for head, logits in enumerate(self.logits(scaled, score)):
-                enlarged = interpolate(logits[None], size=size, mode="bilinear", align_corners=False)
-                share = enlarged[0].softmax(0) / len(self.scales)
-                if head == len(totals):
-                    totals.append(share)
-                else:
-                    totals[head] += share
-        return totals
+        scaled = (scale_image(image, covering_size(image.shape[1:], self.size_px, scale)) for scale in self.scales)
+        by_scale = [self.logits(one, score) for one in scaled]
+        return [_most_probable(logits, size) for logits in zip(*by_scale, strict=True)]
 
     def logits(self, image: Tensor, score: Scorer) -> list[Tensor]:
         """Logits [C, H, W] of an image [3, H, W] for each head, mean over the windows that a pixel lies in."""
@@ -62,6 +57,29 @@ class Windows:
         """Top and left of every window over an image that is at least as large as one."""
         tops, lefts = (_starts(side, window, self.stride) for side, window in zip(shape, self.size_px, strict=True))
         return [(top, left) for top in tops for left in lefts]
+
+
+def _most_probable(by_scale: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+    """Class of each pixel [*size], from logits [C, H, W] of one head at several scales."""
+    num_rows = max(1, MAX_PROBABILITIES // (len(by_scale[0]) * size[1]))
+    strips = []
+    for first in range(0, size[0], num_rows):
+        rows = slice(first, min(first + num_rows, size[0]))
+        shares = sum(enlarged_rows(logits, size, rows).softmax(0) for logits in by_scale)
+        assert isinstance(shares, Tensor)  # there is one scale at least
+        strips.append(shares.argmax(0))
+    return torch.cat(strips)
+
+
+def enlarged_rows(logits: Tensor, size: tuple[int, int], rows: slice) -> Tensor:
+    """Some rows [C, n, W'] of what bilinear interpolation of logits [C, H, W] to ``size`` gives."""
+    height = logits.shape[1]
+    wanted = torch.arange(rows.start, rows.stop, device=logits.device, dtype=torch.float64)
+    places = ((wanted + 0.5) * height / size[0] - 0.5).clamp(min=0)  # rows of the logits, from pixel centre to centre
+    above = places.long().clamp(max=height - 1)
+    below = (above + 1).clamp(max=height - 1)
+    strip = torch.lerp(logits[:, above], logits[:, below], (places - above).to(logits)[:, None])
+    return interpolate(strip[None], size=(len(wanted), size[1]), mode="bilinear", align_corners=False)[0]
 
 
 def _starts(length: int, window: int, stride: float) -> list[int]:

@@ -118,7 +118,7 @@ def test_a_feature_that_is_the_label_finds_everything() -> None:
         given[role] = table_of(torch.eye(256)[classes], masks)
     found = run(subject_of(**given), SETTINGS)
     assert found.metrics["miou"] == 1 and found.metrics["pixel_accuracy"] == 1
-    assert found.numbers["iou_tree"] == 1
+    assert found.by_class["tree"] == 1
 
 
 def test_a_constant_feature_gives_the_majority() -> None:

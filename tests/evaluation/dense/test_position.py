@@ -8,8 +8,9 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import mean_absolute_error, r2_score
 
 from franca.errors import DataError
-from franca.evaluation.dense.position import PositionSettings, places, run
+from franca.evaluation.dense.position import PositionSettings, run
 from franca.features.patches import PatchTable
+from franca.rasa.targets import positions
 from tests.evaluation.dense.subjects import subject_of, table_of
 
 SETTINGS = PositionSettings(entropy_clusters=12)
@@ -22,7 +23,7 @@ def noise_of(num_images: int, seed: int, width: int = 8) -> torch.Tensor:
 
 def planted(num_images: int, seed: int, strength: float) -> PatchTable:
     """Noise with row and column added along two directions."""
-    place = places(GRID).view(*GRID, 2).float()
+    place = positions(GRID).view(*GRID, 2).float()
     directions = torch.linalg.qr(torch.randn(8, 8, generator=torch.Generator().manual_seed(9)))[0][:2]
     return table_of(3 + noise_of(num_images, seed) + strength * place @ directions)
 
@@ -34,7 +35,7 @@ def tables(strength: float = 3.0) -> dict[str, PatchTable]:
 @pytest.mark.parametrize("alpha", [1.0, 1000.0])
 def test_equal_to_scikit_learn(alpha: float) -> None:
     given = tables()
-    place = places(GRID)
+    place = positions(GRID)
     rows = {role: table.patches.flatten(0, 2).double().numpy() for role, table in given.items()}
     targets = {role: place.repeat(len(table), 1).numpy() for role, table in given.items()}
     predicted = Ridge(alpha=alpha).fit(rows["train"], targets["train"]).predict(rows["val"])
@@ -69,11 +70,6 @@ def test_prefixes() -> None:
     narrow = {role: table_of(table.patches[..., :4]) for role, table in given.items()}
     assert found["r2_d4"] == pytest.approx(run(subject_of(**narrow), SETTINGS).metrics["r2"])
     assert found["r2_d8"] == found["r2"] > found["r2_d4"]
-
-
-def test_rows_come_first() -> None:
-    place = places((2, 3))
-    assert place.tolist() == [[0, 0], [0, 0.5], [0, 1], [1, 0], [1, 0.5], [1, 1]]
 
 
 def test_wrong_input() -> None:

@@ -45,8 +45,8 @@ class Blind(Colours):
 def test_a_feature_that_is_the_label_finds_everything() -> None:
     result = run(stripes(), SETTINGS)
     assert result.metrics["miou"] > 0.97 and result.metrics["pixel_accuracy"] > 0.97  # borders lie between patches
-    assert set(result.numbers) == {"iou_ground", "iou_tree", "iou_sky"}
-    assert result.settings["crop_px"] == [16, 16]
+    assert set(result.by_class) == {"ground", "tree", "sky"} and not result.numbers
+    assert result.settings["crop_px"] == [16, 16] and result.settings["steps"] == 18
 
 
 def test_a_constant_feature_gives_the_majority() -> None:
@@ -68,6 +68,11 @@ def test_a_constant_feature_gives_the_majority() -> None:
 )
 def test_other_settings_work_as_well(settings: SegmentationSettings) -> None:
     assert run(stripes(), settings).metrics["miou"] > 0.85
+
+
+def test_training_ends_after_so_many_steps_even_so() -> None:
+    found = run(stripes(), replace(SETTINGS, epochs=1000, max_steps=18))
+    assert found.settings["steps"] == 18 and found.metrics == run(stripes(), SETTINGS).metrics
 
 
 def test_it_repeats() -> None:
@@ -104,7 +109,7 @@ def test_transformers_with_registers_on_drawn_images_that_are_not_square(tmp_pat
     result = run(subject, settings)
     assert 0 < result.metrics["miou"] < 1 and result.settings["crop_px"] == [16, 24]
     assert (tmp_path / "segmentation.png").is_file()
-    assert "iou_background" in result.numbers
+    assert "background" in result.by_class
 
 
 def test_other_classes_in_val() -> None:

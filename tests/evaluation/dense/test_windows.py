@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
-from franca.evaluation.dense.windows import Windows
+from franca.evaluation.dense import windows as module
+from franca.evaluation.dense.crops import covering_size, scale_image
+from franca.evaluation.dense.windows import Windows, enlarged_rows
 
 
 def colours(images: Tensor) -> list[Tensor]:
@@ -56,16 +58,36 @@ def test_overlaps_are_means() -> None:
     torch.testing.assert_close(found[:, :, 8:], right[:, :, 4:])
 
 
-def test_probabilities_have_the_size_of_the_mask_and_sum_to_one() -> None:
-    found = Windows((8, 8), scales=(1.0, 1.32, 1.73)).probabilities(image_of(30, 50), colours, (33, 55))
-    assert len(found) == 2 and found[0].shape == (3, 33, 55)
-    torch.testing.assert_close(found[0].sum(0), torch.ones(33, 55))
-    assert not torch.allclose(found[0], found[1])
+def by_hand(windows: Windows, image: Tensor, size: tuple[int, int], head: int = 0) -> Tensor:
+    """Probabilities [C, *size], all at once."""
+    shares = []
+    for scale in windows.scales:
+        scaled = scale_image(image, covering_size(image.shape[1:], windows.size_px, scale))
+        shares.append(
+            interpolate(windows.logits(scaled, colours)[head][None], size=size, mode="bilinear")[0].softmax(0)
+        )
+    return torch.stack(shares).mean(0)
 
 
-def test_scales_are_averaged() -> None:
-    image = image_of(30, 50)
-    parts = [Windows((8, 8), scales=(scale,)).probabilities(image, colours, (30, 50))[0] for scale in (1.0, 2.0)]
-    both = Windows((8, 8), scales=(1.0, 2.0)).probabilities(image, colours, (30, 50))[0]
-    torch.testing.assert_close(both, (parts[0] + parts[1]) / 2)
-    assert not torch.allclose(parts[0], parts[1], atol=1e-3)
+@pytest.mark.parametrize("scales", [(1.0,), (1.0, 1.32, 1.73)])
+@pytest.mark.parametrize("size", [(33, 55), (12, 20)])
+@pytest.mark.parametrize("most", [1, 900, 1 << 24])
+def test_classes_are_the_most_probable(
+    scales: tuple[float, ...], size: tuple[int, int], most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_PROBABILITIES", most)
+    windows, image = Windows((8, 8), scales=scales), image_of(30, 50)
+    for head, found in enumerate(windows.classes(image, colours, size)):
+        expected = by_hand(windows, image, size, head)
+        assert found.shape == size
+        top = expected.topk(2, dim=0).values
+        clear = top[0] - top[1] > 1e-5  # rounding may decide between equals
+        assert clear.float().mean() > 0.9 and torch.equal(found[clear], expected.argmax(0)[clear])
+
+
+def test_strips_are_rows_of_the_whole() -> None:
+    logits = torch.randn(3, 5, 7, generator=torch.Generator().manual_seed(0))
+    for size in ((13, 20), (3, 4)):
+        whole = interpolate(logits[None], size=size, mode="bilinear")[0]
+        strips = [enlarged_rows(logits, size, slice(first, first + 1)) for first in range(size[0])]
+        torch.testing.assert_close(torch.cat(strips, dim=1), whole)

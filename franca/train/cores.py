@@ -1,0 +1,15 @@
+"""How many data workers a rank starts where none are asked for."""
+
+from __future__ import annotations
+
+import os
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def default_workers(ranks: int = 1) -> int:
+    """A rank's share of the cores less one, between 1 and 8, where a machine has so many ranks."""
+    return min(8, max(1, usable_cores() // ranks - 1))
