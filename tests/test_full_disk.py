@@ -125,3 +125,15 @@ def test_a_line_of_metrics_waits_for_room(tmp_path: Path, monkeypatch: pytest.Mo
     assert printed.count("Its line of metrics is written with the next one.") == 4  # steps 3 to 6
     lines = (run / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == list(range(1, 9))
+
+
+def test_a_line_of_evaluations_that_cannot_be_written_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("franca.train.run_folder.RunFolder.append_evaluation", full)
+    outcome, printed = run_tiny(tmp_path / "run", "train.steps=1", "evaluation.online=1", "evaluation.num_images=8")
+    assert outcome is Outcome.FINISHED
+    assert "No space left on device. Its line of evaluations is written with the next one." in printed

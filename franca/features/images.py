@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -13,7 +12,7 @@ from torch.utils.data import Dataset
 
 from franca.batch import Skipped
 from franca.data.sample import BadSample, Source
-from franca.distributed.lifetime import end_with_parent
+from franca.distributed.lifetime import end_with_parent, leave_signals_to_parent
 from franca.features.preprocess import bring_to
 
 MAX_WORKERS = 8
@@ -89,6 +88,6 @@ def default_workers(num_images: int) -> int:
 
 
 def start_worker(worker: int) -> None:
-    """A worker ends with the main process, and leaves Ctrl-C to it; without this each would print a traceback."""
+    """A worker ends with the main process, and leaves signals to it; without this Ctrl-C would print many tracebacks."""
+    leave_signals_to_parent()
     end_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -80,7 +80,7 @@ class OnlineEvaluation:
         started = time.perf_counter()
         try:
             report = self._evaluate(event.step)
-        except FrancaError as error:
+        except (FrancaError, OSError) as error:
             self.say(f"alarm: evaluation of step {event.step}: {error} Training goes on.")
             return
         seconds = time.perf_counter() - started

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -199,6 +200,13 @@ def _online_evaluation(parts: Parts, say: Callable[[str], None]) -> list[Hook]:
     config = parts.config
     if config.evaluation.online is None:
         return []
+
+    def record(line: Mapping[str, Any]) -> None:
+        try:
+            parts.folder.append_evaluation(line)
+        except OSError as error:  # a full disk; training goes on, as it does where a checkpoint cannot be written
+            say(f"alarm: step {line['step']}: {error}. Its line of evaluations is written with the next one.")
+
     return [
         OnlineEvaluation(
             config.evaluation,
@@ -207,7 +215,7 @@ def _online_evaluation(parts: Parts, say: Callable[[str], None]) -> list[Hook]:
             teacher=assembly.build_export(config, parts.networks).backbone,
             features=FeatureSettings(device=config.performance.device, workers=parts.workers, cache=False),
             ranks=parts.machine.ranks,
-            record=parts.folder.append_evaluation,
+            record=record,
             say=say,
         )
     ]
