@@ -88,6 +88,6 @@ def default_workers(num_images: int) -> int:
 
 
 def start_worker(worker: int) -> None:
-    """A worker ends with the main process, and leaves signals to it; without this Ctrl-C would print many tracebacks."""
+    """A worker ends with the main process and leaves signals to it; else Ctrl-C would print many tracebacks."""
     leave_signals_to_parent()
     end_with_parent()
