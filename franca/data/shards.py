@@ -19,6 +19,7 @@ Shard: TypeAlias = Path | str
 """A tar on this machine, or the address of one elsewhere."""
 
 _logger = logging.getLogger(__name__)
+_COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 _BRACE = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 
@@ -106,7 +107,14 @@ def _several(items: list[str]) -> list[Shard]:
 
 
 def _in_folder(folder: Path) -> list[Path]:
-    tars = [folder / file for file in files_below(folder) if file.endswith(".tar")]
+    files = list(files_below(folder))
+    packed = [file for file in files if file.lower().endswith(_COMPRESSED)]
+    if packed:
+        raise DataError(
+            f"{folder} holds {len(packed):,} compressed tars ({packed[0]}), in which no sample can be found without "
+            "reading all before it. Unpack them to plain .tar files, or name the others: a glob, braces, a list."
+        )
+    tars = [folder / file for file in files if file.endswith(".tar")]
     if not tars:
         raise DataError(f"No tar in {folder}: looked for .tar in it and in all folders below.")
     return tars

@@ -24,6 +24,7 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 
 from franca.distributed.device import DTYPES
 from franca.distributed.ranks import Ranks
+from franca.distributed.together import gather
 from franca.errors import ConfigError
 from franca.objective.network import Network
 from franca.train.student_teacher import StudentTeacher
@@ -71,6 +72,9 @@ def parallelize(networks: StudentTeacher, mode: str, ranks: Ranks, *, device: to
         ranks: As many as the process group has.
         device: Of this rank.
         precision: fp32 or bf16.
+
+    Raises:
+        ConfigError: hsdp on machines with different numbers of ranks; on every rank.
     """
     if mode != "none":
         mesh = _mesh(mode, ranks, device)
@@ -90,6 +94,11 @@ def num_shards(mode: str, ranks: Ranks) -> int:
 
 def _mesh(mode: str, ranks: Ranks, device: torch.device) -> DeviceMesh:
     shards = num_shards(mode, ranks)
+    if len(counts := set(gather(shards))) > 1:
+        raise ConfigError(
+            f"performance.parallel={mode} needs as many ranks on every machine; they have {sorted(counts)}. Choose ddp "
+            "or fsdp, or start as many on each"
+        )
     if shards == ranks.world:
         return init_device_mesh(device.type, (shards,), mesh_dim_names=("shard",))
     return init_device_mesh(device.type, (ranks.world // shards, shards), mesh_dim_names=("replicate", "shard"))

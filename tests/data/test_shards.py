@@ -96,3 +96,10 @@ def test_nothing_there(location: str, message: str, tmp_path: Path, monkeypatch:
     Path("blank.txt").write_text("\n# nothing\n")
     with pytest.raises(DataError, match=message):
         shard_paths(location)
+
+
+def test_compressed_tars_are_not_passed_over(tars: Path) -> None:
+    (tars / "below").mkdir()
+    (tars / "below" / "more.tar.gz").touch()
+    with pytest.raises(DataError, match=r"holds 1 compressed tars \(below/more\.tar\.gz\)"):
+        shard_paths(str(tars))

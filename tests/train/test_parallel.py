@@ -242,5 +242,17 @@ def test_modes_that_do_not_fit_the_ranks() -> None:
         resolve_mode("hsdp", networks, ranks_of(5, 3))
 
 
+def _parallelize_unevenly(rank: int) -> str:
+    """Ranks 0 and 1 on one machine, 2 and 3 on machines of their own."""
+    ranks = Ranks(rank=rank, world=4, local_rank=0, local_world=(2, 2, 1, 1)[rank], launcher="srun")
+    with pytest.raises(ConfigError) as caught:
+        parallelize(networks_of("vit_small"), "hsdp", ranks, device=torch.device("cpu"), precision="fp32")
+    return str(caught.value)
+
+
+def test_machines_with_different_numbers_of_ranks() -> None:
+    assert all("they have [1, 2]" in said for said in run_ranks(_parallelize_unevenly, world_size=4))
+
+
 def test_shards_by_mode() -> None:
     assert [num_shards(mode, ranks_of(8, 4)) for mode in ("none", "ddp", "hsdp", "fsdp")] == [1, 1, 4, 8]
