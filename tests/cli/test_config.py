@@ -25,7 +25,7 @@ def test_list_has_a_line_for_each_recipe(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_show_prints_every_option(capsys: pytest.CaptureFixture[str]) -> None:
     shown = yaml.safe_load(out(capsys, "show", "tiny", "train.seed=7"))
-    assert shown["train"] == {"steps": 20, "global_batch": 8, "seed": 7}
+    assert shown["train"] == {"steps": 20, "global_batch": 8, "seed": 7, "max_steps_not_finite": 10}
     assert shown["optim"]["beta2"] == 0.999
 
 
@@ -44,7 +44,7 @@ def test_diff_shows_what_differs(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_explain_takes_options_groups_or_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Optimizer steps." in out(capsys, "explain", "train.steps")
-    assert out(capsys, "explain", "train", "init").count("default") == 5
+    assert out(capsys, "explain", "train", "init").count("\n  default  ") == 6
     assert "performance.attention" in out(capsys, "explain")
     assert "did you mean train.steps?" in error(capsys, "explain", "train.step")
 

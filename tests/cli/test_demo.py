@@ -24,7 +24,7 @@ def test_judges_the_teacher_against_its_first_self_and_fails_without_a_gain(
     output = capsys.readouterr().out
     assert "gain 0.0 points (at least 10 needed)" in output
     page = (tmp_path / "run/report.html").read_text()
-    assert "knn top1" in page and "linear top1" in page and page.count("data:image/png") == 2
+    assert "knn top1" in page and "linear top1" in page and page.count("data:image/png") == 3
 
 
 def test_a_gain_that_is_large_enough_passes(
