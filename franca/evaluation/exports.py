@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from franca.data.cache_folder import write_atomically
 from franca.errors import DataError
 
 ALL = "all"
@@ -58,8 +59,9 @@ def collect(folder: Path, out: Path | None = None) -> Path:
         reports = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in paths}
         table = json.dumps(list(reports.values()), indent=2) + "\n"
         for path in filter(None, (folder / "table.json", out)):
-            _replace(path, table)
-        _replace(folder / "table.md", _markdown({name: _cells(report) for name, report in reports.items()}))
+            write_atomically(path, [table.encode()])
+        markdown = _markdown({name: _cells(report) for name, report in reports.items()})
+        write_atomically(folder / "table.md", [markdown.encode()])
     return folder / "table.md"
 
 
@@ -84,12 +86,6 @@ def _markdown(rows: dict[str, dict[str, str]]) -> str:
 def _step_order(path: Path) -> tuple[bool, str]:
     """By step; ``teacher`` alone is the newest."""
     return path.stem == "teacher", path.stem
-
-
-def _replace(path: Path, text: str) -> None:
-    unfinished = path.with_name(f".{path.name}.tmp")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)
 
 
 @contextmanager

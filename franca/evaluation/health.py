@@ -17,6 +17,7 @@ from franca.evaluation.report import Result
 from franca.evaluation.subject import Subject
 from franca.features.patches import PatchTable
 from franca.features.table import FeatureTable, Wanted
+from franca.objective.feature_statistics import effective_rank
 
 ROWS = 4096  # taken at a time
 DEAD = 1e-3  # deviation of a dead dimension, relative to the root mean square of all: bf16 rounds at 4e-3
@@ -96,23 +97,12 @@ def measure(embeddings: Tensor, settings: HealthSettings, device: torch.device |
     unit_deviation = (unit_squares / n - (unit_total / n).square()).clamp(min=0).sqrt()
     every = max(1, -(-n // settings.max_pairs_images))
     return {
-        "rankme": rankme(gram),
+        "rankme": float(effective_rank(gram)),
         "feature_spread": float(unit_deviation.mean()) * math.sqrt(width),
         "mean_cosine": float((unit_total.square().sum() - unit_squares.sum()) / max(1, n * (n - 1))),
         "uniformity": uniformity(normalize(embeddings[::every].to(device).float())),
         "dead_dimensions": float((variance.sqrt() <= DEAD * variance.mean().sqrt()).double().mean()),
     }
-
-
-def rankme(gram: Tensor) -> float:
-    """exp(entropy) of the singular values of embeddings, which sum to one: how many directions they use.
-
-    Args:
-        gram: [D, D] float64, the embeddings' products with themselves, transposed embeddings first.
-    """
-    singular = torch.linalg.eigvalsh(gram).clamp(min=0).sqrt()
-    shares = singular / singular.sum().clamp(min=torch.finfo(torch.float64).tiny)
-    return math.exp(float(torch.special.entr(shares).sum()))
 
 
 def uniformity(unit: Tensor) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ import torchvision
 from rich.table import Table
 
 import franca
+from franca.data.cache_folder import write_atomically
 
 MODEL_LIBRARIES = ("timm", "transformers")
 
@@ -61,11 +61,8 @@ class Report:
 
     def write(self, path: str | Path) -> None:
         """Writes the report as JSON; the file is there whole or not at all."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        unfinished.write_text(json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        os.replace(unfinished, path)
+        text = json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n"
+        write_atomically(Path(path), [text.encode()])
 
     def table(self) -> Table:
         """Metrics in per cent and other numbers as they are, for a terminal."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -12,6 +11,7 @@ from torch.utils.data import Dataset
 
 from franca.batch import Skipped
 from franca.data.sample import BadSample, Source
+from franca.distributed.cores import usable_cores
 from franca.distributed.lifetime import end_with_parent, leave_signals_to_parent
 from franca.features.preprocess import bring_to
 
@@ -83,8 +83,7 @@ def to_batch(items: Sequence[LabelledImage | Skipped]) -> ImageBatch:
 
 def default_workers(num_images: int) -> int:
     """One process less than the cores, at most 8, and none for a handful of images."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores - 1, MAX_WORKERS, num_images // MIN_IMAGES_PER_WORKER)
+    return min(usable_cores() - 1, MAX_WORKERS, num_images // MIN_IMAGES_PER_WORKER)
 
 
 def start_worker(worker: int) -> None:

@@ -43,10 +43,18 @@ class FeatureSums:
 
     @property
     def effective_rank(self) -> Tensor:
-        """exp of the entropy of the singular values of all features, [n, D]: between 1 and min(n, D).
+        """Of all features, see `effective_rank`."""
+        return effective_rank(self.products)
 
-        Source: Garrido et al. 2023, RankMe.
-        """
-        values = torch.linalg.eigvalsh(self.products).clamp_min(0).sqrt()
-        share = values / values.sum().clamp_min(torch.finfo(values.dtype).tiny)
-        return torch.exp(-torch.xlogy(share, share).sum())
+
+def effective_rank(products: Tensor) -> Tensor:
+    """exp of the entropy of the singular values of features [n, D], which sum to one: between 1 and min(n, D).
+
+    Args:
+        products: [D, D] float64, the sum of z z^T over the features z.
+
+    Source: Garrido et al. 2023, RankMe.
+    """
+    values = torch.linalg.eigvalsh(products).clamp_min(0).sqrt()
+    share = values / values.sum().clamp_min(torch.finfo(values.dtype).tiny)
+    return torch.exp(-torch.xlogy(share, share).sum())

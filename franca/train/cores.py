@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+from franca.distributed.cores import usable_cores
 
 
 def default_workers(ranks: int = 1) -> int:

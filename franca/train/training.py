@@ -12,6 +12,7 @@ import torch
 from franca.config.schema import Config
 from franca.data.collate import PretrainingData
 from franca.data.loader import Batches, make_loader
+from franca.distributed.cores import usable_cores
 from franca.distributed.together import on_rank_zero
 from franca.errors import DataError, DivergedError, SaveError
 from franca.features.settings import FeatureSettings
@@ -19,7 +20,7 @@ from franca.train import assembly, checkpoint
 from franca.train.alarms import Alarms
 from franca.train.checkpoint import Progress
 from franca.train.clipping import Clip
-from franca.train.cores import default_workers, usable_cores
+from franca.train.cores import default_workers
 from franca.train.data_wait import AdviseOnDataWait, advice_on_data_wait
 from franca.train.display import Display
 from franca.train.go_back import find_way_back, take_way_back
