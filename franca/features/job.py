@@ -96,14 +96,18 @@ class Job:
         It holds the weights, what the model makes of one image (the same weights in other code are another model),
         the source's content, and everything else that changes features.
         """
-        content = getattr(self.source, "content", None)
-        if content is None:
-            return None
-        return _digest(self._about_features() | {"source": content()})
+        return None if self._content is None else _digest(self._about_features() | {"source": self._content})
 
     def loose_key(self) -> str:
-        """As `key`, with the location and length of the source instead of its content."""
-        return _digest(self._about_features() | {"source": f"{self.source.location} {len(self.source)}"})
+        """As `key`; of a source that cannot tell, with its location and length instead of its content."""
+        source = self._content or f"{self.source.location} {len(self.source)}"
+        return _digest(self._about_features() | {"source": source})
+
+    @cached_property
+    def _content(self) -> str | None:
+        """What the source says of its files, asked once: there may be millions."""
+        content = getattr(self.source, "content", None)
+        return None if content is None else str(content())
 
     def _about_features(self) -> dict[str, Any]:
         preprocessing = self.model.preprocessing

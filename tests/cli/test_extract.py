@@ -106,3 +106,14 @@ def test_ranks_share_the_work_and_each_gets_all(tmp_path: Path) -> None:
     (alone,) = run_ranks(_features_of_one_rank, str(tmp_path), world_size=1)
     for found in run_ranks(_features_of_one_rank, str(tmp_path), world_size=3):
         assert torch.equal(found, alone)
+
+
+def test_features_of_images_that_changed_are_not_taken_for_done(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = folder(tmp_path / "images", {"blue": 3, "red": 2})
+    assert extract(images, "out.safetensors") == 0
+    image = tmp_path / "images" / "blue" / "0.png"
+    image.write_bytes((tmp_path / "images" / "red" / "0.png").read_bytes())
+    assert extract(images, "out.safetensors") == 2
+    assert "holds other features" in capsys.readouterr().err
