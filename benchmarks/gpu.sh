@@ -18,6 +18,10 @@ for size in small base large; do
     done
 done
 
+# Inference beside timm, and beside DINOv2's code where FRANCA_REFERENCE_DINOV2 names a checkout.
+"$python" -m benchmarks.inference --size small base large --batch 1 64 --image-px 224 518 --output class patches \
+    --device cuda --json "$out/inference.json"
+
 # Prototype losses: a sweep with the dense form beside the others, then the paper's levels.
 for precision in fp32 bf16; do
     "$python" -m benchmarks.prototypes --rows 1024,4096,16384 --prototypes 8192,32768,131072 --most-dense-gib 16 \

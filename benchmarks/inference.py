@@ -4,8 +4,9 @@
 
 All contenders get the same random weights and images, and take turns within one run; the table gives the median time
 of each and the median of the ratios ours / theirs of the same round, so a busy machine weighs on both alike. Below 1 we
-are faster. Their class embeddings are compared too. DINOv2's code joins where FRANCA_REFERENCE_DINOV2 names a checkout
-of github.com/facebookresearch/dinov2. On a GPU everything is timed again under ``torch.compile``.
+are faster. The outputs are compared too: the class embedding, what calling a model gives, or all patch tokens.
+DINOv2's code joins where FRANCA_REFERENCE_DINOV2 names a checkout of github.com/facebookresearch/dinov2. On a GPU
+everything is timed again under ``torch.compile``.
 """
 
 from __future__ import annotations
@@ -49,19 +50,20 @@ def main() -> None:
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--image-px", type=int, nargs="+", default=[224])
     parser.add_argument("--precision", choices=DTYPES, nargs="+", default=["fp32", "bf16"])
+    parser.add_argument("--output", choices=OUTPUTS, nargs="+", default=["class"])
     parser.add_argument("--rounds", type=int, default=10, help=f"timed rounds, after {WARM_UP_ROUNDS} to warm up")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--json", type=Path, help="write the result here")
     args = parser.parse_args()
     device = resolve_device(args.device)
     rows = []
-    for size, image_px in itertools.product(args.size, args.image_px):
-        models = contenders(size, image_px, device)
+    for size, image_px, output in itertools.product(args.size, args.image_px, args.output):
+        models = {name: OUTPUTS[output](model) for name, model in contenders(size, image_px, device).items()}
         for compiled in (False, True) if device.type == "cuda" else (False,):
             runs = {name: torch.compile(model) if compiled else model for name, model in models.items()}
             for batch, precision in itertools.product(args.batch, args.precision):
                 images = torch.randn(batch, 3, image_px, image_px, device=device)
-                setting = {"size": size, "image_px": image_px, "batch": batch, "precision": precision}
+                setting = {"size": size, "image_px": image_px, "output": output, "batch": batch, "precision": precision}
                 row = setting | {"compiled": compiled} | measure(runs, images, precision, args.rounds)
                 print(describe(row), flush=True)
                 rows.append(row)
@@ -70,7 +72,24 @@ def main() -> None:
         args.json.write_text(json.dumps(result | {"rows": rows}, indent=2) + "\n")
 
 
-def contenders(size: str, image_px: int, device: torch.device) -> dict[str, Model]:
+class Patches(nn.Module):
+    """The patch tokens [B, N, D] of anybody's model, by their common name for them."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images [B, C, H, W] to patch tokens."""
+        features = self.model.forward_features(images)  # type: ignore[operator]
+        patches: Tensor = features[:, 1:] if isinstance(features, Tensor) else features["x_norm_patchtokens"]
+        return patches
+
+
+OUTPUTS: dict[str, Callable[[nn.Module], nn.Module]] = {"class": lambda model: model, "patches": Patches}
+
+
+def contenders(size: str, image_px: int, device: torch.device) -> dict[str, nn.Module]:
     """The same network by everybody, with positions stored for images of 518 pixels, as in the released weights."""
     name = SIZES[size]
     ours = build_release(name)
@@ -135,8 +154,8 @@ def synchronize(device: torch.device) -> None:
 def describe(row: Mapping[str, Any]) -> str:
     """One line of the table."""
     compiled = "compiled" if row["compiled"] else "eager"
-    line = f"{row['size']:6} {row['image_px']:4} px  batch {row['batch']:3}  {row['precision']}  {compiled:8}"
-    line += f"  franca {1000 * row['seconds'][OURS]:8.2f} ms"
+    line = f"{row['size']:6} {row['image_px']:4} px  {row['output']:7}  batch {row['batch']:3}  {row['precision']}"
+    line += f"  {compiled:8}  franca {1000 * row['seconds'][OURS]:8.2f} ms"
     for name, ratio in row["ratio"].items():
         line += f"  /{name} {ratio:.3f} (outputs differ by {row['relative_difference'][name]:.0e})"
     return line

@@ -51,15 +51,21 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)
 
-    def forward(self, tokens: Tensor, layout: Layout, gamma: Tensor | None = None) -> Tensor:
-        """Map a table [T, D] to a table [T, D], scaled by ``gamma`` [D] where it is given."""
+    def forward(
+        self, tokens: Tensor, layout: Layout, gamma: Tensor | None = None, *, num_queries: int | None = None
+    ) -> Tensor:
+        """Map a table [T, D] to a table [T, D], scaled by ``gamma`` [D] where it is given.
+
+        With ``num_queries`` only that many tokens, the first of every sequence, look at the others, and are returned.
+        """
         groups = unpack(self.qkv(tokens), layout)  # [T, 3 D] -> one [n, L, 3 D] per group
-        mixed, _ = pack([self._attend(group) for group in groups])  # [T, D]
+        mixed, _ = pack([self._attend(group, num_queries) for group in groups])  # [T, D]
         return scaled_linear(self.proj, mixed, gamma)
 
-    def _attend(self, qkv: Tensor) -> Tensor:
+    def _attend(self, qkv: Tensor, num_queries: int | None) -> Tensor:
         by_head = qkv.unflatten(-1, (3, self.num_heads, -1))  # [n, L, 3 D] -> [n, L, 3, heads, d]
         query, key, value = by_head.permute(2, 0, 3, 1, 4).unbind(0)  # each [n, heads, L, d]
+        query = query[:, :, :num_queries]
         plain = self.kernel == "plain" or (self.kernel == "auto" and plain_is_faster(query))
         attend = attend_plain if plain else attend_sdpa
         return attend(query, key, value).transpose(1, 2).flatten(2)  # [n, L, D]

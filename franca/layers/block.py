@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from franca.layers.attention import Attention
 from franca.layers.layer_scale import LayerScale
 from franca.layers.mlp import FEED_FORWARDS
-from franca.layers.packing import Layout
+from franca.layers.packing import Layout, leading
 from franca.layers.stochastic_depth import Kept, add_branch
 
 NORM_EPS = 1e-6
@@ -45,10 +45,20 @@ class Block(nn.Module):
         tokens = add_branch(tokens, layout, self._attention, kept_attention)
         return add_branch(tokens, layout, self._feed_forward, kept_ffn)
 
+    def forward_leading(self, tokens: Tensor, layout: Layout, count: int) -> Tensor:
+        """The same for the first ``count`` tokens of every sequence alone, without computing the others."""
+        update = self.attn(self.norm1(tokens), layout, _gamma(self.ls1), num_queries=count)
+        first, first_layout = leading(tokens, layout, count)
+        return add_branch(first + update, first_layout, self._feed_forward, None)
+
     def _attention(self, tokens: Tensor, layout: Layout) -> Tensor:
-        update: Tensor = self.attn(self.norm1(tokens), layout, self.ls1.gamma if self.ls1 is not None else None)
+        update: Tensor = self.attn(self.norm1(tokens), layout, _gamma(self.ls1))
         return update
 
     def _feed_forward(self, tokens: Tensor, layout: Layout) -> Tensor:
-        update: Tensor = self.mlp(self.norm2(tokens), self.ls2.gamma if self.ls2 is not None else None)
+        update: Tensor = self.mlp(self.norm2(tokens), _gamma(self.ls2))
         return update
+
+
+def _gamma(scale: LayerScale | None) -> Tensor | None:
+    return None if scale is None else scale.gamma

@@ -50,3 +50,8 @@ def unpack(tokens: Tensor, layout: Layout) -> list[Tensor]:
     return [
         table.unflatten(0, (group.num_sequences, group.length)) for table, group in zip(tables, layout, strict=True)
     ]
+
+
+def leading(tokens: Tensor, layout: Layout, count: int) -> tuple[Tensor, Layout]:
+    """The table of the first ``count`` tokens of every sequence, and its layout."""
+    return pack([group[:, :count] for group in unpack(tokens, layout)])

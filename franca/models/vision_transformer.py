@@ -12,13 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from franca.errors import ConfigError
+from franca.layers.attention import Attention
 from franca.layers.block import NORM_EPS, Block
 from franca.layers.initialization import STD, initialize
-from franca.layers.packing import Layout, pack, unpack
+from franca.layers.packing import Layout, leading, pack, unpack
 from franca.layers.patch_embed import PatchEmbed
 from franca.layers.position import resize_positions
 from franca.layers.position_cache import PositionCache, may_cache
 from franca.layers.run_blocks import run_blocks
+from franca.layers.watched import is_watched
 from franca.models.check import block_indices, check_architecture, check_masks, image_size
 from franca.models.features import Features
 from franca.models.preprocessing import default_preprocessing
@@ -197,8 +199,13 @@ class VisionTransformer(nn.Module):
         if is_training:
             return self.forward_features(images, masks, size_policy=size_policy)
         tokens, layout, _ = self._embed_images(images, masks, size_policy)
-        (prenorm,) = unpack(self._run_blocks(tokens, layout), layout)
-        cls: Tensor = self.norm(prenorm[:, 0])  # a tensor of its own, which does not hold the patches in memory
+        last = self.blocks[-1]
+        if isinstance(last, Block) and may_leave_out_patches(last):
+            tokens = self._run_blocks(tokens, layout, range(len(self.blocks) - 1))
+            prenorm = last.forward_leading(tokens, layout, count=1)
+        else:
+            prenorm, _ = leading(self._run_blocks(tokens, layout), layout, count=1)
+        cls: Tensor = self.norm(prenorm)  # a tensor of its own, which does not hold the patches in memory
         return cls
 
     def features(self, images: Tensor, masks: Tensor | None = None, *, size_policy: str | None = None) -> Features:
@@ -362,3 +369,9 @@ class VisionTransformer(nn.Module):
         """Name the tokens [B, L, D] of one group."""
         cls, registers, patches = tokens.split([1, self.num_registers, grid[0] * grid[1]], dim=1)
         return Features(cls=cls.squeeze(1), registers=registers, patches=patches, grid=grid)
+
+
+def may_leave_out_patches(last: Block) -> bool:
+    """Whether the last block may compute the class token alone: in inference, where nobody looks into it."""
+    is_ours = type(last) is Block and type(last.attn) is Attention
+    return is_ours and not torch.is_grad_enabled() and not is_watched(last)

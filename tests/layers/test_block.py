@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from franca.layers.block import Block
-from franca.layers.packing import pack
+from franca.layers.packing import leading, pack
 
 
 def norm(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -35,3 +35,14 @@ def test_the_residual_stream_stays_fp32_under_autocast() -> None:
     x, layout = pack([torch.randn(3, 5, 8)])
     with torch.autocast("cpu", torch.bfloat16):
         assert block(x, layout).dtype == torch.float32
+
+
+@pytest.mark.parametrize("layer_scale", [None, 0.3])
+@pytest.mark.parametrize("count", [1, 3])
+def test_leading_tokens_are_those_of_the_whole_block(layer_scale: float | None, count: int) -> None:
+    block = Block(8, 2, "mlp", 4.0, layer_scale)
+    for parameter in block.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    x, layout = pack([torch.randn(3, 5, 8), torch.randn(2, 4, 8)])
+    expected, _ = leading(block(x, layout), layout, count)
+    torch.testing.assert_close(block.forward_leading(x, layout, count), expected, rtol=1e-5, atol=1e-5)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from franca.layers.packing import Group, pack, unpack
+from franca.layers.packing import Group, leading, pack, unpack
 
 
 def test_rows_are_the_tokens_group_after_group() -> None:
@@ -20,3 +20,10 @@ def test_unpack_undoes_pack() -> None:
 def test_one_group_is_not_copied() -> None:
     group = torch.randn(2, 3, 4)
     assert pack([group])[0].data_ptr() == group.data_ptr()
+
+
+def test_leading_tokens_of_every_sequence() -> None:
+    groups = [torch.randn(2, 3, 4), torch.randn(5, 2, 4)]
+    table, layout = leading(*pack(groups), count=2)
+    assert layout == (Group(2, 2), Group(5, 2))
+    assert torch.equal(table, torch.cat([groups[0][:, :2].flatten(0, 1), groups[1].flatten(0, 1)]))

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from franca.errors import ConfigError, DataError
-from franca.layers.attention import set_attention
+from franca.layers.attention import Attention, set_attention
 from franca.models.check import block_indices
 from franca.models.features import Features
 from franca.models.registry import RELEASES, build_release
@@ -140,6 +141,58 @@ def test_class_embeddings_do_not_hold_the_patches_in_memory() -> None:
     cls = model(images)
     assert cls.untyped_storage().nbytes() == cls.nbytes
     assert torch.equal(cls, model.features(images).cls)
+
+
+@pytest.mark.parametrize("options", [{}, {"num_registers": 2}, {"ffn": "swiglu"}, {"layer_scale": None}, {"depth": 1}])
+@torch.no_grad()
+def test_inference_without_the_patches_of_the_last_block(options: dict[str, Any]) -> None:
+    model, images, masks = small(**options), torch.randn(2, 3, 12, 8), torch.eye(2, 6).bool()
+    with FlopCounterMode(display=False) as alone:
+        cls = model(images, masks)
+    with FlopCounterMode(display=False) as everything:
+        expected = model.features(images, masks).cls
+    assert alone.get_total_flops() < everything.get_total_flops()
+    torch.testing.assert_close(cls, expected, rtol=1e-5, atol=1e-6)
+    assert cls.untyped_storage().nbytes() == cls.nbytes
+
+
+@pytest.mark.parametrize("part", ["", "attn", "attn.proj", "mlp.fc2", "norm2"])
+@torch.no_grad()
+def test_hooks_on_the_last_block_see_every_token(part: str) -> None:
+    model, images, seen = small(), torch.randn(2, 3, 12, 8), []
+    expected = model.features(images).cls
+    model.blocks[-1].get_submodule(part).register_forward_hook(lambda _, inputs, output: seen.append(output))
+    assert torch.equal(model(images), expected)
+    assert [output.shape[0] for output in seen] == [2 * 7]
+
+
+@torch.no_grad()
+def test_a_last_block_of_another_type_is_used_as_it_is() -> None:
+    class Nothing(Attention):
+        def forward(self, tokens: Tensor, *_: Any) -> Tensor:
+            return torch.zeros_like(tokens)
+
+    model, images = small(), torch.randn(2, 3, 12, 8)
+    model.blocks[-1].attn = Nothing(16, 2)
+    assert torch.equal(model(images), model.features(images).cls)
+
+
+@torch.no_grad()
+def test_a_linear_layer_of_another_type_in_the_last_block_is_called() -> None:
+    model, images = small(layer_scale=None), torch.randn(2, 3, 12, 8)
+    before = model(images)
+    model.blocks[-1].attn.qkv = nn.Sequential(model.blocks[-1].attn.qkv, nn.Tanh())
+    assert not torch.allclose(model(images), before, rtol=1e-3)
+    torch.testing.assert_close(model(images), model.features(images).cls, rtol=1e-5, atol=1e-6)
+
+
+def test_class_embeddings_have_the_same_gradient_in_both_ways() -> None:
+    """With a gradient the last block computes every token, which costs nothing that fine-tuning would notice."""
+    model, images = small(), torch.randn(2, 3, 12, 8)
+    weight = model.blocks[-1].mlp.fc2.weight
+    (alone,) = torch.autograd.grad(model(images).square().sum(), weight)
+    (together,) = torch.autograd.grad(model.features(images).cls.square().sum(), weight)
+    assert torch.equal(alone, together)
 
 
 @pytest.mark.parametrize("in_chans", [1, 4])
