@@ -22,6 +22,11 @@ done
 "$python" -m benchmarks.inference --size small base large --batch 1 64 --image-px 224 518 --output class patches \
     --device cuda --json "$out/inference.json"
 
+# The same curve in fp32 and in the fast ways, 200 steps.
+"$python" -m benchmarks.curve vits_photos "data.train=$train" performance.device=cuda train.steps=200 \
+    --ways fp32,bf16,bf16+compile,bf16+compile+fsdp --json "$out/curve.json" ||
+    echo "A curve left the band, see curve.json"
+
 # Prototype losses: a sweep with the dense form beside the others, then the paper's levels.
 for precision in fp32 bf16; do
     "$python" -m benchmarks.prototypes --rows 1024,4096,16384 --prototypes 8192,32768,131072 --most-dense-gib 16 \
