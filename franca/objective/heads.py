@@ -8,6 +8,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from franca.objective.logits import sum_dtype
 from franca.objective.prototypes import Prototypes
 
 
@@ -26,7 +27,7 @@ class Projection(nn.Module):
             x = F.gelu(layer(x))
         x = self.layers[-1](x)
         # The authors' release neither normalises nor stops before the last GELU.
-        return F.normalize(x.float(), dim=-1) if self.normalize else F.gelu(x)
+        return F.normalize(x.to(sum_dtype(x)), dim=-1) if self.normalize else F.gelu(x)
 
 
 class Prefix(nn.Module):

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from franca.objective.logits import sum_dtype
+
 
 def koleo_loss(embeddings: Tensor, *, eps: float = 1e-8) -> Tensor:
     """Mean negative logarithm of the distance to the nearest neighbour within each group.
@@ -15,12 +17,12 @@ def koleo_loss(embeddings: Tensor, *, eps: float = 1e-8) -> Tensor:
         eps: Added to each coordinate's difference and to the distance, as in DINOv2.
 
     Returns:
-        [G], the loss of every group, in fp32.
+        [G], the loss of every group, in fp32, or in float64 for float64 embeddings.
 
-    Source: Sablayrolles et al. 2019; DINOv2. fp32 throughout: eps would vanish in half precision.
+    Source: Sablayrolles et al. 2019; DINOv2. Never in half precision, in which eps would vanish.
     """
     with torch.autocast(embeddings.device.type, enabled=False):
-        x = F.normalize(embeddings.float(), dim=-1, eps=eps)
+        x = F.normalize(embeddings.to(sum_dtype(embeddings)), dim=-1, eps=eps)
         with torch.no_grad():
             similarity = x @ x.transpose(1, 2)  # [G, n, n]
             similarity.diagonal(dim1=1, dim2=2).fill_(-1)

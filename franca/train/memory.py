@@ -70,7 +70,9 @@ class Memory:
 
 
 def estimate_memory(config: Config, networks: StudentTeacher, machine: Machine, backend: Backend) -> Memory:
-    """What a rank needs; kernels' workspaces and the allocator's gaps come on top."""
+    """What a rank needs in a step; kernels' workspaces and the allocator's gaps come on top, and the buffers of nccl,
+    which go by the channels that it finds between devices. The look at the teacher's health needs less than a step.
+    """
     student, teacher = count_parameters(networks.student), count_parameters(networks.teacher)
     shards = num_shards(machine.parallel, machine.ranks)
     micro_batch, world = machine.share.micro_batch, machine.ranks.world

@@ -105,11 +105,11 @@ def _mesh(mode: str, ranks: Ranks, device: torch.device) -> DeviceMesh:
 
 
 def _policies(device: torch.device, precision: str) -> tuple[MixedPrecisionPolicy, MixedPrecisionPolicy]:
-    """How units travel that stay in fp32, and those that need not; inputs are left to autocast."""
-    full = MixedPrecisionPolicy(reduce_dtype=torch.float32, cast_forward_inputs=False)
+    """How units travel that keep the dtype of their weights, and those that need not; inputs are left to autocast."""
+    full = MixedPrecisionPolicy(cast_forward_inputs=False)
     if precision == "fp32" or device.type != "cuda":  # a layer norm on the CPU takes no weights of another type
         return full, full
-    return full, replace(full, param_dtype=DTYPES[precision])
+    return full, replace(full, param_dtype=DTYPES[precision], reduce_dtype=torch.float32)
 
 
 def _shard(

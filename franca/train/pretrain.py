@@ -5,24 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 
 import torch
 from rich.console import Console
 
-from franca.config import derived
 from franca.config.schema import Config
-from franca.data.collate import PretrainingData
-from franca.data.record import differences, read_record, write_record
-from franca.data.sources import describe, open_training_source
+from franca.data.record import differences, write_record
 from franca.distributed.process_group import process_group
 from franca.distributed.ranks import resolve_ranks
 from franca.distributed.together import on_rank_zero
 from franca.errors import ConfigError
 from franca.layers.attention import set_attention
-from franca.objective.backends import Backend, Choice
+from franca.objective.backends import Backend
 from franca.objective.prototypes import set_backend
 from franca.train import assembly, checkpoint, initial_weights
 from franca.train.checkpoint import Progress, step_name
@@ -32,15 +28,13 @@ from franca.train.disk import check_disk, disk_need
 from franca.train.display import Display
 from franca.train.first_checkpoint import save_and_load
 from franca.train.loop import stop_on_signal
-from franca.train.machine import Machine, resolve_machine
+from franca.train.machine import Machine
 from franca.train.out_of_memory import Setting, explain_out_of_memory
 from franca.train.parallel import parallelize
-from franca.train.run_folder import check_run_folder, open_run_folder, run_path
-from franca.train.startup import print_facts, startup_facts
+from franca.train.run_folder import RunFolder, check_run_folder, open_run_folder, run_path
+from franca.train.startup import DATA_RECORD, Start, plan_start, show_start
 from franca.train.student_teacher import StudentTeacher
 from franca.train.training import Parts, Training
-
-DATA_RECORD = "data.json"
 
 
 class Outcome(Enum):
@@ -70,85 +64,50 @@ def pretrain(config: Config, *, command: str, console: Console, fresh: bool = Fa
     ranks = resolve_ranks(os.environ)
     if ranks.rank > 0:
         console = Console(quiet=True)  # rank 0 speaks for all
-    networks = assembly.build_networks(config)
-    machine = resolve_machine(config, networks, ranks)
-    record = None if fresh else read_record(run_path(config) / DATA_RECORD)
-    source = open_training_source(config.data, config.performance, record=record)
-    # What was left open is settled here, for the run that starts now; the run folder keeps what the user asked for.
-    settled = replace(config, performance=replace(config.performance, micro_batch=machine.share.micro_batch))
-    data = PretrainingData.from_config(source, settled)
-
-    def show_facts(prototypes: Choice, start_step: int) -> None:
-        facts = startup_facts(
-            settled,
-            networks,
-            machine,
-            prototypes=prototypes,
-            data=describe(source),
-            num_samples=len(source),
-            start_step=start_step,
-        )
-        print_facts(console, "franca pretrain", facts)
-        for notice in notices(config, machine):
-            console.print(f"note: {notice}")
-
+    start = plan_start(config, ranks, fresh=fresh)
     if dry_run:
         check_run_folder(config, fresh=fresh)
-        show_facts(assembly.choose_prototypes(config, machine), 0)
+        show_start(start, assembly.choose_prototypes(config, start.machine), 0, console)
         try:
-            check_disk(run_path(config), disk_need(config, networks))
+            check_disk(run_path(config), disk_need(config, start.networks))
         except ConfigError as error:  # the plan may be for another machine
             console.print(f"note: the run would be refused here: {error}")
         return Outcome.PLANNED
-    with process_group(ranks, machine.device), stop_on_signal() as should_stop:
+    with process_group(ranks, start.machine.device), stop_on_signal() as should_stop:
         folder, changes = open_run_folder(config, fresh=fresh)
         with closing(folder):
             for change in changes:
                 console.print(f"note: changed since the run began: {change}")
-            for difference in differences(record, source) if record else ():
+            for difference in differences(start.record, start.source) if start.record else ():
                 console.print(f"note: {difference}")
-            found = on_rank_zero(lambda: checkpoint.complete_checkpoints(folder.checkpoints))
-            if found and found[-1][0] >= config.train.steps:
-                console.print(f"{folder.path} is finished: {found[-1][0]:,} steps. Start anew with --fresh.")
-                return Outcome.FINISHED
-            prototypes = assembly.choose_prototypes(config, machine)
-            show_facts(prototypes, found[-1][0] if found else 0)
-            on_rank_zero(lambda: check_disk(folder.path, disk_need(config, networks)))
-            newest = found[-1][1] if found else None
-            with explain_out_of_memory(Setting(settled, machine, prototypes.backend), networks):
-                optimizer, progress = _start_or_resume(config, machine, networks, newest, console)
-                folder.cut_metrics(progress.step)
-                folder.describe(config, command, str(machine))  # first: from config.yaml on, a killed start is a run
-                if record is None:
-                    on_rank_zero(lambda: write_record(folder.path / DATA_RECORD, source))
-                if newest is None:
-                    assembly.build_export(config, networks)(folder.exports / f"teacher_{step_name(0)}.safetensors", 0)
-                    console.print(save_and_load(folder.checkpoints, networks, optimizer, progress))
-                _speed_up(config, networks, prototypes.backend, console.print)
-                parts = Parts(
-                    config=config, machine=machine, data=data, networks=networks, optimizer=optimizer, folder=folder
-                )
-                return _train(parts, progress, console, should_stop)
+            return _run(start, folder, command, console, should_stop)
 
 
-def notices(config: Config, machine: Machine) -> list[str]:
-    """What is allowed but may not be meant."""
-    found = []
-    if config.performance.parallel not in ("auto", machine.parallel):
-        found.append(f"performance.parallel={config.performance.parallel} has no effect: there is one rank")
-    if config.performance.compile:
-        found.append(
-            "performance.compile: blocks are compiled in the first steps, which take longer; one that cannot be "
-            "compiled runs as it is, with a note"
+def _run(start: Start, folder: RunFolder, command: str, console: Console, should_stop: Callable[[], bool]) -> Outcome:
+    """From the newest complete checkpoint, or from nothing, to the end of the run or a stop."""
+    config, machine, networks = start.config, start.machine, start.networks
+    found = on_rank_zero(lambda: checkpoint.complete_checkpoints(folder.checkpoints))
+    if found and found[-1][0] >= config.train.steps:
+        console.print(f"{folder.path} is finished: {found[-1][0]:,} steps. Start anew with --fresh.")
+        return Outcome.FINISHED
+    start_step, newest = found[-1] if found else (0, None)
+    prototypes = assembly.choose_prototypes(config, machine)
+    show_start(start, prototypes, start_step, console)
+    on_rank_zero(lambda: check_disk(folder.path, disk_need(config, networks)))
+    with explain_out_of_memory(Setting(start.settled, machine, prototypes.backend), networks):
+        optimizer, progress = _start_or_resume(config, machine, networks, newest, console)
+        folder.cut_metrics(progress.step)
+        folder.describe(config, command, str(machine))  # first: from config.yaml on, a killed start is a run
+        if start.record is None:
+            on_rank_zero(lambda: write_record(folder.path / DATA_RECORD, start.source))
+        if newest is None:
+            assembly.build_export(config, networks)(folder.exports / f"teacher_{step_name(0)}.safetensors", 0)
+            console.print(save_and_load(folder.checkpoints, networks, optimizer, progress))
+        _speed_up(config, networks, prototypes.backend, console.print)
+        parts = Parts(
+            config=config, machine=machine, data=start.data, networks=networks, optimizer=optimizer, folder=folder
         )
-    if config.objective.koleo_weight > 0 and derived.koleo_group_size(config) < 2:
-        found.append(f"KoLeo is off: no group of 2 to 32 images divides train.global_batch={config.train.global_batch}")
-    if config.optim.warmup_steps >= config.train.steps:
-        found.append(
-            f"optim.warmup_steps={config.optim.warmup_steps:,}: the warm-up is not over when the run ends after "
-            f"{config.train.steps:,} steps"
-        )
-    return found
+        return _train(parts, progress, console, should_stop)
 
 
 def _train(parts: Parts, progress: Progress, console: Console, should_stop: Callable[[], bool]) -> Outcome:

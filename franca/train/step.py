@@ -64,8 +64,7 @@ def train_step(
 def losses_over_ranks(losses: Losses) -> Losses:
     """The losses of the global batch: those of all ranks, added up in one go."""
     values = {"total": losses.total, **losses.parts}
-    summed = sum_over_ranks(torch.stack([value.float() for value in values.values()])).unbind()
-    total, *parts = summed
+    total, *parts = sum_over_ranks(torch.stack(list(values.values()))).unbind()
     return Losses(total, dict(zip(losses.parts, parts, strict=True)))
 
 

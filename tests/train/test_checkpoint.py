@@ -23,7 +23,7 @@ from franca.train.step import train_step
 from franca.train.student_teacher import StudentTeacher
 from tests.distributed.ranks import run_ranks
 from tests.objective.factory import cut, make_batch, make_network, make_objective
-from tests.train.test_parallel import ClipAndKeep
+from tests.train.layouts import ClipAndKeep
 from tests.train.test_step import RATES, parameters
 
 

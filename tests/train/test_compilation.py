@@ -14,7 +14,7 @@ from franca.train.optim import build_optimizer
 from franca.train.step import train_step
 from franca.train.student_teacher import StudentTeacher
 from tests.objective.factory import make_batch, make_network, make_objective
-from tests.train.test_parallel import ClipAndKeep
+from tests.train.layouts import ClipAndKeep
 from tests.train.test_step import RATES
 
 

@@ -21,7 +21,7 @@ from franca.train.step import StepResult, train_step
 from franca.train.student_teacher import StudentTeacher
 from tests.distributed.ranks import run_ranks
 from tests.objective.factory import cut, make_batch, make_network, make_objective
-from tests.train.test_parallel import batch_of
+from tests.train.layouts import batch_of
 from tests.train.test_step import RATES, make, parameters
 
 CPU = torch.device("cpu")
@@ -51,7 +51,7 @@ def measured(
 
 def assert_same(found: Sequence[dict[str, float]], expected: Sequence[dict[str, float]]) -> None:
     for step, wanted in zip(found, expected, strict=True):
-        assert step == pytest.approx(wanted, rel=1e-3, abs=1e-4)
+        assert step == pytest.approx(wanted, rel=1e-5, abs=1e-6)
 
 
 def test_every_level_and_part_has_its_numbers() -> None:

@@ -1,150 +1,25 @@
-"""The global batch is exact: ranks, modes and accumulation change nothing but rounding."""
+"""Modes: which go with which ranks, what a rank holds, and what may not change a gradient."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
-from torch import Tensor
 
-from franca.batch import Batch
 from franca.config.recipes import load_recipe
 from franca.distributed.ranks import Ranks
-from franca.distributed.shards import local, whole
+from franca.distributed.shards import local
 from franca.errors import ConfigError
 from franca.models.weights import load_backbone
-from franca.objective.network import Network
 from franca.train.assembly import build_networks
-from franca.train.clipping import Clip, Norms
 from franca.train.export import ExportTeacher
-from franca.train.optim import build_optimizer
 from franca.train.parallel import num_shards, parallelize, resolve_mode
-from franca.train.step import train_step
 from franca.train.student_teacher import StudentTeacher
 from tests.distributed.ranks import run_ranks
-from tests.objective.factory import cut, make_batch, make_network, make_objective
-from tests.train.test_step import RATES
-
-CPU = torch.device("cpu")
-IMAGES = 32
-State = dict[str, Tensor]
-
-
-@dataclass
-class Trace:
-    """What three steps found: losses and norms of each, gradients of each, and the parameters at the end."""
-
-    values: list[State]
-    gradients: list[State]
-    parameters: State
-
-
-class ClipAndKeep:
-    """Clips, and keeps the gradients of before."""
-
-    def __init__(self) -> None:
-        self.kept: list[State] = []
-
-    def __call__(self, network: Network) -> Norms:
-        found = {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
-        self.kept.append({name: whole(gradient).clone() for name, gradient in found.items()})
-        return Clip(3.0)(network)
-
-
-def batch_of(step: int) -> Batch:
-    """A global batch; in the last step the second half of the images has no masked patch."""
-    batch = make_batch(step, num_images=IMAGES)
-    if step == 2:
-        masks = batch.masks.unflatten(0, (2, IMAGES)).clone()
-        masks[:, IMAGES // 2 :] = False
-        masks = masks.flatten(0, 1)
-        batch = replace(batch, masks=masks, masked_rows=masks.flatten().nonzero().flatten())
-    return batch
-
-
-def run_steps(
-    rank: int,
-    world: int,
-    mode: str,
-    accumulation: int,
-    precision: str = "fp32",
-    device: torch.device = CPU,
-    *,
-    checkpointed_blocks: int = 0,
-    stochastic_depth: float = 0.0,
-) -> Trace:
-    """Three steps of one rank, which takes its share of every global batch."""
-    networks = StudentTeacher(make_network(1, stochastic_depth=stochastic_depth), make_network(2))
-    networks.student.backbone.checkpoint_activations(checkpointed_blocks)
-    ranks = Ranks(rank=rank, world=world, local_rank=rank % 2, local_world=min(world, 2), launcher="torchrun")
-    parallelize(networks, mode, ranks, device=device, precision=precision)
-    optimizer, objective, clip = build_optimizer(networks.student), make_objective(), ClipAndKeep()
-    objective.precision = None if precision == "fp32" else torch.bfloat16
-    values = []
-    for step in range(3):
-        mine = cut(batch_of(step), world * accumulation)[rank * accumulation :][:accumulation]
-        mine = [batch.to(device) for batch in mine]
-        result = train_step(networks, objective, optimizer, mine, RATES, clip=clip)  # type: ignore[arg-type]
-        assert result.applied
-        parts = {f"norm {name}": norm for name, norm in result.norms.parts.items()}
-        values.append({"total": result.losses.total, "norm": result.norms.total} | result.losses.parts | parts)
-    state = {name: whole(parameter.detach()) for name, parameter in networks.named_parameters()}
-    return Trace(values, clip.kept, state)
-
-
-def assert_same(found: Trace, expected: Trace) -> None:
-    """Losses, norms and gradients of every step to 1e-5."""
-    for mine, wanted in zip(found.values, expected.values, strict=True):
-        for name, value in wanted.items():
-            torch.testing.assert_close(mine[name], value, rtol=1e-5, atol=1e-5, msg=name)
-    for number, (mine, wanted) in enumerate(zip(found.gradients, expected.gradients, strict=True)):
-        assert mine.keys() == wanted.keys() == dict(make_network(1).named_parameters()).keys()
-        for name, value in wanted.items():
-            # After the first step AdamW has divided gradients by themselves, which blows up those that are all but 0.
-            error = (mine[name] - value).norm() / value.norm().clamp(min=1e-3)
-            assert error < (1e-5 if number == 0 else 1e-4), (number, name, error)
-    assert found.parameters.keys() == expected.parameters.keys()
-    for name, value in expected.parameters.items():
-        torch.testing.assert_close(found.parameters[name], value, rtol=1e-3, atol=3e-4, msg=name)
-
-
-@pytest.fixture(scope="module")
-def expected() -> Trace:
-    """One rank, one micro-batch."""
-    return run_steps(0, 1, "none", 1)
-
-
-def test_four_micro_batches_are_one_batch(expected: Trace) -> None:
-    assert_same(run_steps(0, 1, "none", 4), expected)
-
-
-def _all_modes(rank: int, world: int, modes: list[tuple[str, int]]) -> list[Trace]:
-    return [run_steps(rank, world, mode, accumulation) for mode, accumulation in modes]
-
-
-def check(expected: Trace, world: int, modes: list[tuple[str, int]]) -> None:
-    """Every rank finds what one rank finds."""
-    for traces in run_ranks(_all_modes, world, modes, world_size=world):
-        for trace in traces:
-            assert_same(trace, expected)
-
-
-def test_two_ranks_are_one_batch(expected: Trace) -> None:
-    check(expected, 2, [("ddp", 2), ("fsdp", 1)])
-
-
-@pytest.mark.slow
-def test_four_ranks_are_one_batch(expected: Trace) -> None:
-    check(expected, 4, [("ddp", 1), ("fsdp", 1), ("fsdp", 2), ("hsdp", 2)])
-
-
-@pytest.mark.slow
-def test_ten_times_over_without_a_hang(expected: Trace) -> None:
-    for _ in range(10):
-        check(expected, 2, [("ddp", 1), ("fsdp", 1)])
+from tests.objective.factory import make_network
+from tests.train.layouts import CPU, Trace, run_steps
 
 
 def _with_checkpointing(rank: int, world: int, mode: str) -> list[Trace]:
