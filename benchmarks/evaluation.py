@@ -1,7 +1,7 @@
 """Time and memory of k-NN, of the grid of linear probes and of logistic regression, beside scikit-learn and faiss.
 
     python -m benchmarks.evaluation --bank 50000 --queries 1000 --width 256
-    python -m benchmarks.evaluation --imagenet --device cuda --only knn,linear
+    python -m benchmarks.evaluation --imagenet --device cuda --only knn,linear --ours-only
     python -m benchmarks.evaluation --only extraction --images SRC --model franca_vits14
 
 ``extraction`` compares reading images, running a model on them and keeping the features with the model alone, on as
@@ -270,9 +270,9 @@ def measure(call: Callable[[], float], device: torch.device) -> dict[str, Any]:
     }
 
 
-def resident_bytes(name: str) -> int:
-    """``VmRSS``, what this process has in memory, or ``VmHWM``, the most it had."""
-    found = re.search(rf"{name}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+def resident_bytes(name: str, process: int | None = None) -> int:
+    """Of a process, this one unless told: ``VmRSS``, its memory, ``VmHWM``, the most it had, ``RssAnon``, its own."""
+    found = re.search(rf"{name}:\s+(\d+) kB", Path(f"/proc/{process or 'self'}/status").read_text())
     assert found is not None, "the kernel states it"
     return 1024 * int(found[1])
 

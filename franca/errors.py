@@ -6,6 +6,9 @@ line returns: 2 for wrong use or input, 1 for a job that failed on the way.
 
 from __future__ import annotations
 
+TRACEBACK = "FRANCA_TRACEBACK"
+"""Environment variable: where it is set, the command line shows where its errors come from, beside what they say."""
+
 STOPPED_EXIT_CODE = 75
 """What the command line returns for a run that was asked to stop: run the same command again to go on."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib import import_module
 from typing import NamedTuple, NoReturn
@@ -12,7 +13,7 @@ from typing import NamedTuple, NoReturn
 from franca import __version__
 from franca.config.problems import did_you_mean
 from franca.distributed.ranks import rank_of
-from franca.errors import ConfigError, FrancaError
+from franca.errors import TRACEBACK, ConfigError, FrancaError
 
 INTERRUPTED = 130
 FAILED = 1
@@ -68,6 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except FrancaError as error:
         if error.met_on_rank in (None, rank_of(os.environ)):  # else the rank that met it tells
+            if os.environ.get(TRACEBACK):
+                traceback.print_exception(error)
             print(f"{_speaker()}error: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
@@ -142,5 +145,6 @@ def _help() -> str:
             *lines,
             "",
             "franca COMMAND --help says how a command is used; franca --version prints the version.",
+            f"{TRACEBACK}=1 in the environment shows where an error comes from.",
         ]
     )

@@ -24,7 +24,7 @@ from franca.features.backbone import open_backbone
 from franca.features.job import Job
 from franca.features.model import FeatureModel
 from franca.features.settings import FeatureSettings
-from franca.features.table import CLASS_EMBEDDING
+from franca.features.table import Wanted
 from franca.models.projector_file import read_projector
 from franca.viz.attention import draw_attention
 from franca.viz.images import OneImage
@@ -97,7 +97,7 @@ def _draw(
     if isinstance(settings, NeighbourSettings):
         return draw_neighbours(Searched.of(model, source, settings, device, progress), settings, projector)
     features = FeatureSettings(image_size_px=settings.image_size_px, precision=settings.precision)
-    job = Job(model, source, CLASS_EMBEDDING, features, device)
+    job = Job(model, source, Wanted(patches=True), features, device)
     view = View(job, settings.num_images, settings.fit, progress)
     return draw_pca(view, settings, projector) if isinstance(settings, PcaSettings) else draw_attention(view)
 

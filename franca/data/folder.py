@@ -52,6 +52,11 @@ class FolderSource:
         return len(self._files)
 
     @property
+    def labels(self) -> NDArray[np.int64] | None:
+        """Of every image, which need not be read for it; None where they were not asked for."""
+        return self._labels
+
+    @property
     def fingerprint(self) -> str:
         """A hash of all names in their order."""
         return hashlib.sha256(self._files.ends.tobytes() + self._files.characters.tobytes()).hexdigest()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from franca.data.decode import EXTENSIONS, TRUNCATED, UNREADABLE, decode
 from franca.data.folder import stamp_of
@@ -105,6 +106,12 @@ class TarSource:
 
     def __len__(self) -> int:
         return int(self._ends[-1])
+
+    @property
+    def labels(self) -> NDArray[np.int64] | None:
+        """Of every image, which need not be read for it, -1 where a shard is damaged; None where they were not asked
+        for."""
+        return None if self.class_names is None else self._labels
 
     @property
     def layout(self) -> list[str]:

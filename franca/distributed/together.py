@@ -48,7 +48,10 @@ def raise_together(error: FrancaError | None) -> None:
         return
     if error is not None:
         error.met_on_rank = dist.get_rank() if is_distributed() else None
-    raise next(found for found in gather(error) if found is not None)
+    found = gather(error)
+    first = next(rank for rank, one in enumerate(found) if one is not None)
+    # What was sent lacks the error that it was raised from, which only this very one still has.
+    raise error if error is not None and error.met_on_rank in (None, first) else found[first]  # type: ignore[misc]
 
 
 def on_rank_zero(function: Callable[[], T]) -> T:

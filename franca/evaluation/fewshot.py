@@ -15,6 +15,7 @@ from torch.nn.functional import normalize
 from franca.config.schema import option
 from franca.errors import DataError
 from franca.evaluation.choices import check_some
+from franca.evaluation.known import ClassCounts, Known, count_classes
 from franca.evaluation.labels import common_labels
 from franca.evaluation.logistic import fit
 from franca.evaluation.metrics import hits
@@ -46,9 +47,16 @@ def wanted(settings: FewshotSettings) -> Wanted:
     return CLASS_EMBEDDING
 
 
-def check_before(settings: FewshotSettings, counts: Mapping[str, int]) -> None:
-    """Raises a ConfigError where nothing would be drawn; to be asked before features are computed."""
+def check_before(settings: FewshotSettings, known: Known) -> None:
+    """To be asked before features are computed.
+
+    Raises:
+        ConfigError: Nothing would be drawn.
+        DataError: A class has fewer images than the smallest of ``shots``.
+    """
     check_some(shots=settings.shots, seeds=settings.seeds)
+    if known.class_counts.get("train"):
+        possible_shots(known.class_counts["train"], settings.shots)
 
 
 def run(
@@ -65,7 +73,7 @@ def run(
         with C = 1. Assran et al., Masked Siamese Networks (2022), do the same with C = 4000.
     """
     labels = common_labels(train, val)
-    shots, notes = possible_shots(labels.train, settings.shots, train.class_names or ())
+    shots, notes = possible_shots(count_classes(labels.train, train.class_names or ()), settings.shots)
     kinds: dict[str, View | None] = {"": None}
     if settings.prefixes:
         kinds |= {view.metric(""): view for view in views(train.embedding, device)}
@@ -91,22 +99,21 @@ def run(
     return Result("fewshot", metrics, asdict(settings), tuple(notes))
 
 
-def possible_shots(labels: Tensor, shots: Sequence[int], names: Sequence[str]) -> tuple[list[int], list[str]]:
+def possible_shots(counts: ClassCounts, shots: Sequence[int]) -> tuple[list[int], list[str]]:
     """Those numbers of images that every class has, and a note on those that are left out.
+
+    Args:
+        counts: Of the training images; a class without any cannot be learnt by any protocol, and is not asked for.
 
     Raises:
         DataError: No number is left.
     """
-    counts = labels.bincount(minlength=len(names))
-    counts = torch.where(counts > 0, counts, counts.max())  # a class without any image cannot be learnt by any protocol
-    smallest, fewest = int(counts.argmin()), int(counts.min())
+    smallest, fewest = min(counts.items(), key=lambda item: item[1])
     possible = [number for number in shots if number <= fewest]
     if not possible:
-        raise DataError(
-            f"shots={list(shots)}: class {names[smallest]} of train= has {fewest} images; lower shots to that"
-        )
+        raise DataError(f"shots={list(shots)}: class {smallest} of train= has {fewest} images; lower shots to that")
     left_out = [number for number in shots if number > fewest]
-    text = f"{', '.join(map(str, left_out))} shots left out: class {names[smallest]} of train= has {fewest} images"
+    text = f"{', '.join(map(str, left_out))} shots left out: class {smallest} of train= has {fewest} images"
     return possible, [text] if left_out else []
 
 

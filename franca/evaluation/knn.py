@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
 
 from franca.config.schema import option
+from franca.distributed.in_step import InStep, ShouldStop
 from franca.distributed.together import gather, share_of
 from franca.errors import DataError
+from franca.evaluation.known import Known
 from franca.evaluation.labels import Labels, common_labels
 from franca.evaluation.metrics import hits, top_counts
 from franca.evaluation.neighbours import Bank, Blocks, Columns
 from franca.evaluation.prefixes import views
 from franca.evaluation.report import Result
+from franca.evaluation.subject import Subject
 from franca.features.table import CLASS_EMBEDDING, FeatureTable, Wanted
 
 MEMORY_MIB = 1024
@@ -44,24 +47,48 @@ def wanted(settings: KnnSettings) -> Wanted:
     return CLASS_EMBEDDING
 
 
-def check_before(settings: KnnSettings, counts: Mapping[str, int]) -> None:
-    """Raises a DataError where k is more than the images of train=; to be asked before features are computed."""
-    num_train = counts["train"]
+def check_before(settings: KnnSettings, known: Known) -> None:
+    """To be asked before features are computed.
+
+    Raises:
+        DataError: ``k`` is more than the images of train=, or ``memory_mib`` is too little.
+    """
+    num_train, num_val = known.num_images["train"], known.num_images["val"]
     if settings.k > num_train:
         raise DataError(f"k={settings.k} neighbours are asked for, train= has {num_train} images; lower k")
+    if known.width is not None:
+        k = max([settings.k, *possible_k(settings, num_train)])
+        Blocks.within(settings.memory_mib, num_bank=num_train, num_queries=num_val, width=known.width, k=k)
 
 
-def run(train: FeatureTable, val: FeatureTable, settings: KnnSettings, device: torch.device | str = "cpu") -> Result:
+def possible_k(settings: KnnSettings, num_train: int) -> list[int]:
+    """Those further numbers of neighbours that so many images have."""
+    return [k for k in settings.other_k if k <= num_train and k != settings.k]
+
+
+def judge_subject(subject: Subject, settings: KnnSettings) -> Result:
+    """See `run`."""
+    return run(subject.table("train"), subject.table("val"), settings, subject.device, subject.should_stop)
+
+
+def run(
+    train: FeatureTable,
+    val: FeatureTable,
+    settings: KnnSettings,
+    device: torch.device | str = "cpu",
+    should_stop: ShouldStop | None = None,
+) -> Result:
     """Accuracy on ``val`` when each image takes the class that its nearest neighbours in ``train`` vote for.
 
     Every rank looks up its share of ``val``; all return the same.
 
     Raises:
         DataError: ``train`` has fewer images than the headline's k, or the tables do not go together.
+        BrokenOff: A rank was asked to stop, between two blocks of ``val``.
     """
     labels = common_labels(train, val)
-    check_before(settings, {"train": len(train)})
-    smaller = [k for k in settings.other_k if k <= len(train) and k != settings.k]
+    check_before(settings, Known({"train": len(train), "val": len(val)}, {}, train.width))
+    smaller = possible_k(settings, len(train))
 
     def search(all_k: Sequence[int], columns: Columns | None = None) -> dict[tuple[int, int], float]:
         return accuracies(
@@ -73,6 +100,7 @@ def run(train: FeatureTable, val: FeatureTable, settings: KnnSettings, device: t
             memory_mib=settings.memory_mib,
             columns=columns,
             device=device,
+            should_stop=should_stop,
         )
 
     found = search([settings.k, *smaller])
@@ -96,6 +124,7 @@ def accuracies(
     memory_mib: int = MEMORY_MIB,
     columns: Columns | None = None,
     device: torch.device | str = "cpu",
+    should_stop: ShouldStop | None = None,
 ) -> dict[tuple[int, int], float]:
     """Top-n accuracy for every (k, n), the same on every rank.
 
@@ -106,20 +135,24 @@ def accuracies(
         temperature: Of the votes, above 0.
         memory_mib: Beside these tensors, on each rank.
         columns: Which columns are compared; all unless told.
+        should_stop: Asked between blocks of ``val``; one rank that is to stop breaks off the search on all.
     """
     counts = top_counts(labels.num_classes)
     blocks = Blocks.within(memory_mib, num_bank=len(train), num_queries=len(val), width=train.shape[1], k=max(all_k))
     bank = Bank(train, blocks, columns=columns, device=device)
 
     found: Counter[tuple[int, int]] = Counter()
-    for rows in torch.tensor(share_of(range(len(val)))).split(blocks.num_queries):
-        similarity, neighbours = bank.nearest(val[rows], max(all_k))  # [B, k] twice
-        neighbour_labels = labels.train[neighbours.cpu()].to(similarity.device)
-        for some in torch.arange(len(rows)).split(_voters(blocks, labels.num_classes)):
-            truth = labels.val[rows[some]].to(similarity.device)
-            for k in all_k:
-                votes = vote(similarity[some, :k], neighbour_labels[some, :k], labels.num_classes, temperature)
-                found.update({(k, at): hits(votes, truth, at=at) for at in counts})
+    mine = torch.tensor(share_of(range(len(val))), dtype=torch.int64).split(blocks.num_queries)
+    with InStep(should_stop, len(mine)) as in_step:
+        for rows in mine:
+            similarity, neighbours = bank.nearest(val[rows], max(all_k))  # [B, k] twice
+            neighbour_labels = labels.train[neighbours.cpu()].to(similarity.device)
+            for some in torch.arange(len(rows)).split(_voters(blocks, labels.num_classes)):
+                truth = labels.val[rows[some]].to(similarity.device)
+                for k in all_k:
+                    votes = vote(similarity[some, :k], neighbour_labels[some, :k], labels.num_classes, temperature)
+                    found.update({(k, at): hits(votes, truth, at=at) for at in counts})
+            in_step.piece_done()
     right = sum(gather(found), Counter())
     return {(k, at): right[k, at] / len(val) for k in all_k for at in counts}
 

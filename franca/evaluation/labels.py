@@ -56,9 +56,14 @@ def check_classes(train_names: Sequence[str], val_names: Sequence[str]) -> None:
         )
 
 
+def no_labels(role: str) -> DataError:
+    """What to raise where images of a role have no label."""
+    return DataError(f"{role}= has images without a label; expected class folders, tars with .cls, or synthetic")
+
+
 def _labels(role: str, table: FeatureTable) -> tuple[Tensor, tuple[str, ...]]:
     if table.labels is None or table.class_names is None:
-        raise DataError(f"{role}= has images without a label; expected class folders, tars with .cls, or synthetic")
+        raise no_labels(role)
     return table.labels, table.class_names
 
 

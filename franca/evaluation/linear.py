@@ -14,7 +14,8 @@ from franca.distributed.together import gather, share_of
 from franca.evaluation.choices import check_some
 from franca.evaluation.columns import Images
 from franca.evaluation.crops import CroppedFeatures
-from franca.evaluation.held_out import held_out_rows
+from franca.evaluation.held_out import check_can_hold_out, held_out_rows
+from franca.evaluation.known import Known
 from franca.evaluation.labels import common_labels
 from franca.evaluation.metrics import hits, prefix_widths, top_counts
 from franca.evaluation.probes import Candidate, Group, Score, Trainer, batches_of, judge
@@ -65,9 +66,16 @@ def wanted(settings: LinearSettings) -> Wanted:
     return Wanted(layers=max(settings.num_blocks), patch_mean=any(settings.patch_mean))
 
 
-def check_before(settings: LinearSettings, counts: Mapping[str, int]) -> None:
-    """Raises a ConfigError where the grid is empty; to be asked before features are computed."""
+def check_before(settings: LinearSettings, known: Known) -> None:
+    """To be asked before features are computed.
+
+    Raises:
+        ConfigError: The grid is empty.
+        DataError: There are too few training images to hold some out.
+    """
     check_some(learning_rates=settings.learning_rates, num_blocks=settings.num_blocks, patch_mean=settings.patch_mean)
+    if settings.selection == HELD_OUT and "train" in known.class_counts:
+        check_can_hold_out(max(known.class_counts["train"].values(), default=0))
 
 
 Contests = Mapping[str, Sequence[Candidate]]  # metric to those among which the best is reported

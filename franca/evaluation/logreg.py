@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import torch
@@ -12,7 +12,8 @@ from torch.nn.functional import cross_entropy
 from franca.config.schema import option
 from franca.distributed.together import gather, share_of
 from franca.errors import ConfigError
-from franca.evaluation.held_out import held_out_rows
+from franca.evaluation.held_out import check_can_hold_out, held_out_rows
+from franca.evaluation.known import Known
 from franca.evaluation.labels import Labels, common_labels
 from franca.evaluation.logistic import Fitted, fit
 from franca.evaluation.metrics import hits, top_counts
@@ -59,11 +60,18 @@ def wanted(settings: LogregSettings) -> Wanted:
     return CLASS_EMBEDDING
 
 
-def check_before(settings: LogregSettings, counts: Mapping[str, int]) -> None:
-    """Raises a ConfigError where the powers are no range; to be asked before features are computed."""
+def check_before(settings: LogregSettings, known: Known) -> None:
+    """To be asked before features are computed.
+
+    Raises:
+        ConfigError: The powers are no range.
+        DataError: There are too few training images to hold some out.
+    """
     powers = settings.powers_of_c
     if len(powers) != 2 or powers[0] > powers[1]:
         raise ConfigError(f"powers_of_c={powers}: expected two powers of ten, the lower one first, as in [-6.0,5.0]")
+    if "train" in known.class_counts:
+        check_can_hold_out(max(known.class_counts["train"].values(), default=0))
 
 
 def run(train: FeatureTable, val: FeatureTable, settings: LogregSettings, device: torch.device | str = "cpu") -> Result:

@@ -19,6 +19,7 @@ from franca.config.schema import SyntheticConfig
 from franca.errors import ConfigError
 from franca.evaluation import fewshot, health, knn, linear, logreg
 from franca.evaluation.dense import incontext, overcluster, position, segmentation
+from franca.evaluation.known import Known
 from franca.evaluation.report import Result
 from franca.evaluation.subject import Subject
 from franca.features.settings import FeatureSettings, ImageSettings, ModelSettings
@@ -41,8 +42,8 @@ class Protocol:
     """What the images must come with: `LABELS`, `MASKS` or `NOTHING`."""
     roles: tuple[str, ...] = ("train", "val")
     """The sets of images it must have; where none is named it takes what is given."""
-    check: Callable[[Any, Mapping[str, int]], None] = lambda settings, counts: None
-    """Raises where the settings do not fit the numbers of images by role, before features are computed."""
+    check: Callable[[Any, Known], None] = lambda settings, known: None
+    """Raises where the settings do not fit what is known before features are computed."""
 
 
 def on_tables(run: Callable[[FeatureTable, FeatureTable, Any, torch.device], Result]) -> Callable[..., Result]:
@@ -55,7 +56,7 @@ def on_tables(run: Callable[[FeatureTable, FeatureTable, Any, torch.device], Res
 
 
 PROTOCOLS = {
-    "knn": Protocol(settings=knn.KnnSettings, wanted=knn.wanted, judge=on_tables(knn.run), check=knn.check_before),
+    "knn": Protocol(settings=knn.KnnSettings, wanted=knn.wanted, judge=knn.judge_subject, check=knn.check_before),
     "linear": Protocol(
         settings=linear.LinearSettings, wanted=linear.wanted, judge=linear.judge_subject, check=linear.check_before
     ),

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from franca.data.sample import Source
+from franca.distributed.in_step import ShouldStop
+from franca.distributed.together import on_rank_zero
 from franca.errors import ConfigError
 from franca.features.extract import extract
 from franca.features.job import Job
@@ -32,6 +34,7 @@ class Subject:
     device: torch.device
     projector: Tensor | None = None  # [D, D]: ``patches @ projector`` are disentangled from position
     progress: Progress | None = None
+    should_stop: ShouldStop | None = None  # asked between pieces of long work
     _tables: dict[str, FeatureTable] = field(default_factory=dict)
 
     @classmethod
@@ -59,10 +62,17 @@ class Subject:
         """How features of a role are computed."""
         return Job(self.model, self.source(role), self.wanted, self.features, self.device)
 
+    def width(self) -> int:
+        """D of class embeddings, the same on every rank: what the model answers to one image of noise has it."""
+        job = self.job(next(iter(self.sources)))
+        job.model.to(job.device)
+        _ = job.size_px  # wrong sizes are told before anything is asked of the model
+        return on_rank_zero(lambda: job.probe.cls.shape[-1])
+
     def table(self, role: str) -> FeatureTable:
         """Class embeddings, labels and what else is wanted, of one role."""
         if role not in self._tables:
-            self._tables[role] = extract(self.job(role), self._progress(role))
+            self._tables[role] = extract(self.job(role), self._progress(role), self.should_stop)
         return self._tables[role]
 
     def patches(self, role: str) -> PatchTable:

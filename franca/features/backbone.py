@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from franca.errors import CheckpointError, ConfigError
+from franca.features.foreign import explain_failure
 from franca.features.timm_model import open_timm
 from franca.models import hub
 
@@ -34,8 +35,9 @@ def open_backbone(model: str, *, pretrained: bool = True, weights: str | None = 
         weights: For a model that is named: a name of released weights, a file or a URL; None takes its default.
 
     Raises:
-        ConfigError: A callable that cannot be imported or does not make a model.
+        ConfigError: A callable that cannot be imported, fails or does not make a model.
         CheckpointError: The folder, file or name is not a model, or its weights cannot be had.
+        OutOfMemory: The model does not fit the machine.
     """
     family, _, name = model.partition(":")
     if family == "timm":
@@ -46,10 +48,9 @@ def open_backbone(model: str, *, pretrained: bool = True, weights: str | None = 
         return hub.load(model, pretrained=pretrained, weights=weights)
     if weights is not None or not pretrained:
         raise ConfigError(f"model {model!r}: weights= and pretrained= are for named models; the callable decides here")
-    try:
-        made = _import_callable(model)()
-    except TypeError as error:
-        raise ConfigError(f"model {model!r} cannot be called without arguments: {error}") from error
+    make = _import_callable(model)
+    with explain_failure(f"model {model!r} cannot be made", f"Expected {model}() to return the model"):
+        made = make()
     return _checked(model, made)
 
 
@@ -60,18 +61,14 @@ def _open_hub(address: str, *, pretrained: bool, weights: str | None) -> nn.Modu
     told: dict[str, Any] = {"pretrained": False} if not pretrained else {}
     if weights is not None:
         told["weights"] = weights
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            if os.path.isdir(folder):
-                made: Any = torch.hub.load(folder, name, source="local", **told)
-            else:
-                made = torch.hub.load(repository, name, trust_repo=True, **told)
-    except Exception as error:  # whatever that code raises
-        raise CheckpointError(
-            f"model hub:{address}: {type(error).__name__}: {error}. Expected hub:REPO:NAME, where REPO is a folder "
-            "with hubconf.py or owner/name on GitHub, and NAME a function there"
-        ) from error
+    expected = "Expected hub:REPO:NAME: a folder with hubconf.py, or owner/name on GitHub, and a function there"
+    failing = explain_failure(f"model 'hub:{address}' cannot be made", expected, CheckpointError)
+    with failing, torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        if os.path.isdir(folder):
+            made: Any = torch.hub.load(folder, name, source="local", **told)
+        else:
+            made = torch.hub.load(repository, name, trust_repo=True, **told)
     return _checked(f"hub:{address}", made)
 
 
@@ -85,10 +82,9 @@ def _import_callable(model: str) -> Any:
     module_name, _, name = model.partition(":")
     if os.getcwd() not in sys.path:  # as python -m does, so that a file in this folder is found
         sys.path.insert(0, os.getcwd())
-    try:
+    expected = "Expected a module of this folder or of an installed package"
+    with explain_failure(f"model {model!r}: cannot import {module_name!r}", expected):
         made: Any = importlib.import_module(module_name)
-    except ImportError as error:
-        raise ConfigError(f"model {model!r}: cannot import {module_name!r} ({error})") from error
     for part in name.split("."):
         if not hasattr(made, part):
             raise ConfigError(f"model {model!r}: {module_name!r} has no {name!r}")

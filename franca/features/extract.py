@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import platform
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from franca.batch import Skipped
 from franca.data.cache_folder import cache_folder
+from franca.distributed.in_step import InStep, ShouldStop
 from franca.distributed.together import gather, is_rank_zero, on_rank_zero, raise_together, share_of
 from franca.errors import DataError, FrancaError
 from franca.features.cache import FeatureCache
@@ -28,7 +30,7 @@ Progress = Callable[[int, int], None]  # (images done, images to do) of this ran
 WHOLE = "features.safetensors"
 
 
-def extract(job: Job, progress: Progress | None = None) -> FeatureTable:
+def extract(job: Job, progress: Progress | None = None, should_stop: ShouldStop | None = None) -> FeatureTable:
     """Features of every readable image of a source, in its order.
 
     They are kept in the cache where the source can tell whether it has changed, and taken from there the next time. On
@@ -37,9 +39,11 @@ def extract(job: Job, progress: Progress | None = None) -> FeatureTable:
     Args:
         job: Model, source, what is wanted.
         progress: Called after every batch.
+        should_stop: Asked between batches; one rank that is to stop breaks off the work of all.
 
     Raises:
         DataError: No image could be read, or the image size does not fit the backbone.
+        BrokenOff: A rank was asked to stop.
     """
     job.model.to(job.device)
     _ = job.size_px  # wrong sizes are told before anything is asked of the model
@@ -47,19 +51,26 @@ def extract(job: Job, progress: Progress | None = None) -> FeatureTable:
     if key is not None:
         cache = FeatureCache.default(job.settings.cache_gib)
         folder = on_rank_zero(lambda: _made(cache, key))
-        table = read_features(compute(job, folder, progress))
+        table = read_features(compute(job, folder, progress, should_stop=should_stop))
         on_rank_zero(lambda: cache.trim(keep=key))
         return table
     with _temporary_folder() as folder:
-        return read_features(compute(job, folder, progress))  # mapped: the file may go
+        return read_features(compute(job, folder, progress, should_stop=should_stop))  # mapped: the file may go
 
 
-def compute(job: Job, folder: Path, progress: Progress | None = None, whole: Path | None = None) -> Path:
+def compute(
+    job: Job,
+    folder: Path,
+    progress: Progress | None = None,
+    whole: Path | None = None,
+    should_stop: ShouldStop | None = None,
+) -> Path:
     """The file with the features of a job, of which only the parts are computed that its folder lacks.
 
     Args:
         folder: Keeps the parts on the way.
         whole: Where the file goes; None puts it into the folder.
+        should_stop: As for `extract`.
     """
     whole = whole or folder / WHOLE
     if on_rank_zero(whole.exists):
@@ -67,7 +78,7 @@ def compute(job: Job, folder: Path, progress: Progress | None = None, whole: Pat
     parts, missing = on_rank_zero(lambda: _plan(job, folder))
     failure: FrancaError | None = None
     try:
-        _compute_parts(job, parts, share_of(missing), progress)
+        _compute_parts(job, parts, share_of(missing), progress, should_stop)
     except FrancaError as error:
         failure = error
     except OSError as error:
@@ -101,27 +112,43 @@ def _plan(job: Job, folder: Path) -> tuple[Parts, list[int]]:
     return parts, parts.missing()
 
 
-def _compute_parts(job: Job, parts: Parts, mine: Sequence[int], progress: Progress | None) -> None:
+def _compute_parts(
+    job: Job, parts: Parts, mine: Sequence[int], progress: Progress | None, should_stop: ShouldStop | None
+) -> None:
     """Computes and keeps parts, one after the other; the workers read ahead over their borders."""
     size = job.settings.batch_size
     batches = [list(images[at : at + size]) for images in map(parts.images, mine) for at in range(0, len(images), size)]
     num_images = sum(map(len, batches))
-    stream = _read(job, batches, num_images)
     done = 0
-    for part in mine:
-        rows: list[dict[str, Tensor]] = []
-        keys: list[str] = []
-        skipped: list[Skipped] = []
-        for _ in range(0, len(parts.images(part)), size):
-            batch = next(stream)
-            if batch.keys:
-                rows.append(_rows(job, job.features(batch.images), batch))
-            keys += batch.keys
-            skipped += batch.skipped
+    with InStep(should_stop, len(batches)) as in_step:
+
+        def after(batch: ImageBatch) -> None:
+            nonlocal done
             done += len(batch.keys) + len(batch.skipped)
             if progress is not None:
                 progress(done, num_images)
-        parts.write(part, stack(rows), keys, skipped)
+            in_step.piece_done()
+
+        stream = _read(job, batches, num_images)
+        for part in mine:
+            num_batches = -(-len(parts.images(part)) // size)
+            parts.write(part, *_compute_part(job, islice(stream, num_batches), after))
+
+
+def _compute_part(
+    job: Job, batches: Iterable[ImageBatch], after: Callable[[ImageBatch], None]
+) -> tuple[dict[str, Tensor], list[str], list[Skipped]]:
+    """What is kept of some batches, the names of their images, and those that could not be read."""
+    rows: list[dict[str, Tensor]] = []
+    keys: list[str] = []
+    skipped: list[Skipped] = []
+    for batch in batches:
+        if batch.keys:
+            rows.append(_rows(job, job.features(batch.images), batch))
+        keys += batch.keys
+        skipped += batch.skipped
+        after(batch)
+    return stack(rows), keys, skipped
 
 
 def _read(job: Job, batches: Sequence[list[int]], num_images: int) -> Iterator[ImageBatch]:

@@ -12,13 +12,15 @@ import torch
 
 from franca.data.sample import Source
 from franca.distributed.device import DTYPES, resolve_precision
-from franca.errors import ConfigError, DataError, FrancaError
+from franca.errors import DataError
+from franca.features.foreign import explain_failure
 from franca.features.model import FeatureModel, ImageFeatures, check_image_size
 from franca.features.preprocess import normalise
 from franca.features.settings import FeatureSettings
 from franca.features.table import Wanted
 
 FORMAT = 1  # of the files; part of the key
+_EXPECTED = "Expected embeddings [B, D] for any number of images B; another image_size_px may be what it needs"
 
 
 @dataclass(frozen=True)
@@ -51,12 +53,22 @@ class Job:
         return resolve_precision(self.settings.precision, self.device)
 
     def features(self, images: torch.Tensor) -> ImageFeatures:
-        """Features of a batch of bytes [B, 3, H, W] on any device."""
+        """What is wanted of a batch of bytes [B, 3, H, W] on any device.
+
+        Raises:
+            ConfigError: The model fails, or returns something else than embeddings.
+            OutOfMemory: The batch does not fit the device.
+        """
         preprocessing = self.model.preprocessing
         dtype = DTYPES[self.precision]
-        images = images.to(self.device, non_blocking=True)
-        with torch.inference_mode(), torch.autocast(self.device.type, dtype, enabled=dtype is not torch.float32):
-            return self.model(normalise(images, preprocessing.mean, preprocessing.std), self.wanted.layers)
+        patches = self.wanted.patches or self.wanted.patch_mean
+        shape = f"{list(images.shape)}, {self.precision} on {self.device}"
+        autocast = torch.autocast(self.device.type, dtype, enabled=dtype is not torch.float32)
+        with explain_failure(f"{self.model.name} fails on a batch of images {shape}", _EXPECTED):
+            images = images.to(self.device, non_blocking=True)
+            with torch.inference_mode(), autocast:
+                inputs = normalise(images, preprocessing.mean, preprocessing.std)
+                return self.model(inputs, self.wanted.layers, patches=patches)
 
     @cached_property
     def probe(self) -> ImageFeatures:
@@ -66,16 +78,7 @@ class Job:
             ConfigError: It fails, or returns something else than embeddings.
         """
         generator = torch.Generator().manual_seed(0)
-        image = torch.randint(256, (1, 3, *self.size_px), dtype=torch.uint8, generator=generator)
-        try:
-            return self.features(image)
-        except FrancaError:
-            raise
-        except (RuntimeError, TypeError, ValueError) as error:
-            raise ConfigError(
-                f"{self.model.name} cannot read an image [1, 3, {self.size_px[0]}, {self.size_px[1]}]: "
-                f"{type(error).__name__}: {error}. Another image_size_px may be what it needs"
-            ) from error
+        return self.features(torch.randint(256, (1, 3, *self.size_px), dtype=torch.uint8, generator=generator))
 
     def describe(self) -> dict[str, Any]:
         """What else it takes to get the same features again; JSON types."""

@@ -17,8 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from franca.errors import ConfigError, DataError
+from franca.features.foreign import explain_failure
 from franca.models.fingerprint import fingerprint
 from franca.models.preprocessing import Preprocessing
+from franca.models.vision_transformer import VisionTransformer
 
 UNSTATED = Preprocessing()  # for a model that does not say what it was made for: 224 px, ImageNet's mean and std
 
@@ -39,8 +41,11 @@ class Reader(Protocol):
     patch_size_px: int | None
     """Side of a patch; None = unknown, or there are none."""
 
-    def read(self, images: Tensor, layers: int) -> ImageFeatures:
-        """Features of images [B, C, H, W] with class embeddings of the last ``layers`` blocks."""
+    def read(self, images: Tensor, layers: int, *, patches: bool) -> ImageFeatures:
+        """Features of images [B, C, H, W] with class embeddings of the last ``layers`` blocks.
+
+        Without ``patches`` nobody looks at the patch embeddings, and they may be left out.
+        """
         ...
 
 
@@ -79,21 +84,27 @@ class FeatureModel:
         return fingerprint(self.backbone)
 
     def to(self, device: torch.device) -> FeatureModel:
-        """Moves the backbone."""
-        self.backbone.to(device)
+        """Moves the backbone.
+
+        Raises:
+            OutOfMemory: It does not fit there.
+        """
+        with explain_failure(f"{self.name} cannot be moved to {device}", "Expected a model that any device can run"):
+            self.backbone.to(device)
         return self
 
-    def __call__(self, images: Tensor, layers: int = 1) -> ImageFeatures:
+    def __call__(self, images: Tensor, layers: int = 1, *, patches: bool = True) -> ImageFeatures:
         """Features of normalised images.
 
         Args:
             images: [B, C, H, W], float.
             layers: Class embeddings of so many last blocks, or of all if it has fewer.
+            patches: Whether the patch embeddings are looked at; without them some models are faster.
 
         Raises:
             ConfigError: The model returns something else than embeddings.
         """
-        features = self._reader.read(images, min(layers, self.num_blocks))
+        features = self._reader.read(images, min(layers, self.num_blocks), patches=patches)
         self._check(features.cls[:, -1], len(images))
         return features
 
@@ -135,12 +146,16 @@ class BlocksReader:
         self._backbone = backbone
         self.num_blocks = len(backbone.blocks)
         self.patch_size_px: int | None = getattr(backbone, "patch_size_px", None) or backbone.patch_size
+        # Others may have a head there, which is no embedding any more.
+        self._forward_gives_class = type(backbone).forward is VisionTransformer.forward
 
-    def read(self, images: Tensor, layers: int) -> ImageFeatures:
+    def read(self, images: Tensor, layers: int, *, patches: bool) -> ImageFeatures:
         """See `Reader`."""
+        if layers == 1 and not patches and self._forward_gives_class:
+            return ImageFeatures(self._backbone(images)[:, None], None)
         outputs = self._backbone.get_intermediate_layers(images, n=layers, return_class_token=True)
-        patches = as_map(outputs[-1][0], images, self.patch_size_px)
-        return ImageFeatures(torch.stack([cls for _, cls in outputs], dim=1), patches)
+        tokens = as_map(outputs[-1][0], images, self.patch_size_px)
+        return ImageFeatures(torch.stack([cls for _, cls in outputs], dim=1), tokens)
 
 
 class TimmReader:
@@ -155,7 +170,7 @@ class TimmReader:
         side = getattr(getattr(backbone, "patch_embed", None), "patch_size", None)
         self.patch_size_px: int | None = int(side[0]) if hasattr(backbone, "blocks") and side is not None else None
 
-    def read(self, images: Tensor, layers: int) -> ImageFeatures:
+    def read(self, images: Tensor, layers: int, *, patches: bool) -> ImageFeatures:
         """See `Reader`."""
         try:
             return self._read_blocks(images, layers) if self._has_blocks else self._read_last(images)
@@ -192,7 +207,7 @@ class EmbeddingReader:
         self.num_blocks = 1
         self.patch_size_px: int | None = None
 
-    def read(self, images: Tensor, layers: int) -> ImageFeatures:
+    def read(self, images: Tensor, layers: int, *, patches: bool) -> ImageFeatures:
         """See `Reader`."""
         embedding = self._backbone(images)
         if not isinstance(embedding, Tensor):

@@ -62,7 +62,7 @@ class Attention(nn.Module):
         mixed, _ = pack([self._attend(group, num_queries) for group in groups])  # [T, D]
         return scaled_linear(self.proj, mixed, gamma)
 
-    def _attend(self, qkv: Tensor, num_queries: int | None) -> Tensor:
+    def _attend(self, qkv: Tensor, num_queries: int | None = None) -> Tensor:
         by_head = qkv.unflatten(-1, (3, self.num_heads, -1))  # [n, L, 3 D] -> [n, L, 3, heads, d]
         query, key, value = by_head.permute(2, 0, 3, 1, 4).unbind(0)  # each [n, heads, L, d]
         query = query[:, :, :num_queries]

@@ -40,6 +40,8 @@ class StepEvent:
     stopping: bool
     skipped: Sequence[Skipped] = ()
     """Samples that could not be used, on any rank."""
+    should_stop: Callable[[], bool] = lambda: False
+    """Whether this rank has been asked to stop by now: for hooks that take long."""
 
     @property
     def step(self) -> int:
@@ -119,6 +121,7 @@ def train(
             waited_seconds=waited,
             stopping=any_rank(should_stop()),
             skipped=skipped,
+            should_stop=should_stop,
         )
         for hook in hooks:
             hook(event)

@@ -12,6 +12,7 @@ from franca.config.schema import EvaluationConfig, SyntheticConfig
 from franca.data.sample import Source
 from franca.data.sources import open_source
 from franca.data.subset import Subset
+from franca.distributed.in_step import BrokenOff, ShouldStop
 from franca.distributed.ranks import Ranks
 from franca.errors import FrancaError
 from franca.evaluation.evaluate import check_sources, evaluate
@@ -27,7 +28,7 @@ class OnlineEvaluation:
     """Evaluates every so many steps: k-NN where there is a labelled set, and always the health of the features.
 
     Every rank computes its share, on a whole copy of the teacher that is gone afterwards. What cannot be evaluated is
-    told, and training goes on.
+    told, and training goes on. A run that is asked to stop on the way drops the evaluation at the next batch.
 
     Args:
         config: How often, on which images.
@@ -73,13 +74,18 @@ class OnlineEvaluation:
         self._last = time.perf_counter()
 
     def __call__(self, event: StepEvent) -> None:
-        """Evaluate where it is due, and at the end of the run; a run that is asked to stop does not wait for it."""
+        """Evaluate where it is due, and at the end of the run; a run that is asked to stop breaks it off."""
         finished = event.step == event.num_steps
         if event.stopping or (event.step % self.every_steps and not finished):
             return
         started = time.perf_counter()
         try:
-            report = self._evaluate(event.step)
+            report = self._evaluate(event.step, event.should_stop)
+        except BrokenOff as error:
+            self.say(
+                f"evaluation of step {event.step}: {error}; franca eval on an exported teacher gives the same numbers"
+            )
+            return
         except (FrancaError, OSError) as error:
             self.say(f"alarm: evaluation of step {event.step}: {error} Training goes on.")
             return
@@ -91,7 +97,7 @@ class OnlineEvaluation:
         self._last = time.perf_counter()
         self.say(f"evaluation of step {event.step}: {', '.join(shown)}; took {seconds:.1f} s, {share:.1%} of the time")
 
-    def _evaluate(self, step: int) -> Report:
+    def _evaluate(self, step: int, should_stop: ShouldStop) -> Report:
         return evaluate(
             self.teacher(),
             self.sources.get("train"),
@@ -100,6 +106,7 @@ class OnlineEvaluation:
             name=f"step {step}",
             features=self.features,
             ranks=self.ranks,
+            should_stop=should_stop,
         )
 
 

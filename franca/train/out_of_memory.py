@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-import torch
-
 from franca.config import derived
 from franca.config.schema import Config
+from franca.distributed.allocators import is_out_of_memory
 from franca.errors import OutOfMemory
 from franca.objective.backends import MIB, Backend
 from franca.objective.chunked import Chunked
@@ -21,7 +20,6 @@ from franca.train.student_teacher import StudentTeacher
 
 SMALLEST_CHUNK_MIB = 64
 """Below this, chunks cost time and save next to nothing."""
-_PHRASES = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed")
 
 
 @dataclass(frozen=True)
@@ -51,12 +49,6 @@ def explain_out_of_memory(setting: Setting, networks: StudentTeacher) -> Iterato
             raise
         first_line = next(iter(str(error).strip().splitlines()), "out of memory")
         raise OutOfMemory(f"{first_line}\n{advice(setting, networks)}") from error
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of a device's or the CPU's allocator says that there is no more memory."""
-    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    return known or any(phrase in str(error).lower() for phrase in _PHRASES)
 
 
 def advice(setting: Setting, networks: StudentTeacher) -> str:

@@ -19,6 +19,7 @@ from franca.cli.main import main
 from franca.errors import ConfigError
 
 MODEL = """
+from torch import nn
 from franca.models.preprocessing import Preprocessing
 from franca.models.vision_transformer import VisionTransformer
 
@@ -27,6 +28,13 @@ def tiny():
     model.initialize(seed=0)
     model.preprocessing = Preprocessing(image_size_px=16)
     return model
+
+def unmade():
+    return nn.Linear(1, 1 / 0)
+
+class Unusable(nn.Module):
+    def forward(self, images):
+        return images.missing
 """
 FAST = ["workers=0", "device=cpu", "precision=fp32"]
 DRAWN = ["train=synthetic", "val=synthetic", "synthetic.num_images=60", "synthetic.num_val_images=30"]
@@ -99,6 +107,13 @@ def test_class_folders_with_an_unreadable_image(
         (["knn", "eval_test_models:tiny", *DRAWN, "out=."], "is a folder"),
         (["knn", "eval_test_models:tiny", "train=nowhere", "val=synthetic"], "nowhere"),
         (["knn", "no_such_run", *DRAWN], "no_such_run"),
+        (["linear", "eval_test_models:tiny", *DRAWN, "synthetic.num_images=8"], "one image per class"),
+        (["fewshot", "eval_test_models:tiny", *DRAWN, "shots=[10]"], "has 7 images; lower shots"),
+        (["knn", "eval_test_models:unmade", *DRAWN], "unmade' cannot be made: ZeroDivisionError: division by zero"),
+        (
+            ["knn", "eval_test_models:Unusable", *DRAWN, *FAST],
+            "fails on a batch of images [1, 3, 224, 224], fp32 on cpu: Attr",
+        ),
         (["knn", "franca_vits14", *DRAWN], "pretrained"),
     ],
 )

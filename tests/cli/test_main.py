@@ -13,7 +13,7 @@ import pytest
 from franca import __version__
 from franca.cli import main as cli
 from franca.cli.main import COMMANDS, Command, main
-from franca.errors import DataError, TooManyBadSamples
+from franca.errors import TRACEBACK, DataError, TooManyBadSamples
 
 
 @pytest.fixture
@@ -112,6 +112,18 @@ def test_our_errors_are_one_message_and_their_code(
     command(raiser(error))
     assert main(["try", "x"]) == code
     assert capsys.readouterr().err == f"error: {error}\n"
+
+
+def test_where_an_error_comes_from_is_shown_on_demand(
+    command: Callable[..., None], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = DataError("no photos")
+    error.__cause__ = ZeroDivisionError("in code of others")
+    command(raiser(error))
+    monkeypatch.setenv(TRACEBACK, "1")
+    assert main(["try", "x"]) == 2
+    shown = capsys.readouterr().err
+    assert "ZeroDivisionError: in code of others" in shown and shown.endswith("error: no photos\n")
 
 
 def test_other_errors_keep_their_traceback(command: Callable[..., None]) -> None:

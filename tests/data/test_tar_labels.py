@@ -78,3 +78,5 @@ def test_places_of_a_damaged_shard_keep_the_labels_of_the_others(tmp_path: Path)
     assert source.class_names == ("cat", "dog")
     assert source.group_sizes == (2, 2)
     assert [source.read(index).label for index in (0, 2, 3)] == [0, 1, 1]
+    assert source.labels is not None and source.labels.tolist() == [0, -1, 1, 1]
+    assert TarSource(paths, "here").labels is None

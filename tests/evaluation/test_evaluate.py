@@ -38,6 +38,7 @@ class Colours:
     kind: str = "folder"
     location: str = "colours"
     reads: list[int] = field(default_factory=list)
+    labels: list[int] | None = None  # where they are known without reading
 
     @property
     def group_sizes(self) -> tuple[int, ...]:
@@ -79,6 +80,55 @@ def test_classes_are_compared_before_anything_is_read() -> None:
     with pytest.raises(DataError, match="lacks: mauve"):
         evaluate(MeanColour(), train, val, read_options(["knn"]).protocols, name="m", features=FEATURES)
     assert train.reads == val.reads == []
+
+
+class Untouched(nn.Module):
+    """Tells of being asked for anything."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        raise AssertionError("the model was called")
+
+
+@pytest.mark.parametrize(
+    ("protocol", "options", "train", "said"),
+    [
+        ("linear", {}, Colours(3, labels=[0, 1, 2]), "one image per class; .* Give more, or take fewshot"),
+        ("logreg", {}, Colours(3, labels=[0, 1, 2]), "one image per class"),
+        ("fewshot", {"shots": [5]}, Colours(9, labels=[0] * 5 + [1] * 4), "class green of train= has 4 images; lower"),
+        ("knn", {"k": 10}, Colours(9), "k=10 neighbours are asked for, train= has 9 images; lower k"),
+        ("knn", {"k": 3}, Colours(9, labels=[1] * 9), r"one class only \(green\)"),
+        ("knn", {"k": 3}, Colours(9, class_names=None), "train= has images without a label"),
+        ("knn", {"k": 3}, Colours(9, class_names=("red", "green")), "classes that train= lacks: blue"),
+    ],
+)
+def test_what_labels_and_settings_tell_is_told_before_the_model_is_asked(
+    protocol: str, options: dict[str, Any], train: Colours, said: str
+) -> None:
+    settings = read_options([protocol], options).protocols
+    with pytest.raises(DataError, match=said):
+        evaluate(Untouched(), train, Colours(9), settings, name="m", features=FEATURES)
+    assert train.reads == []
+
+
+def test_with_selection_on_val_no_image_is_held_out() -> None:
+    train = Colours(3, labels=[0, 1, 2])
+    settings = read_options(["linear"], {"selection": "val", "epochs": 2}).protocols
+    assert evaluate(MeanColour(), train, Colours(9), settings, name="m", features=FEATURES).results
+
+
+def test_too_little_memory_is_told_before_anything_is_read() -> None:
+    train = Colours(9)
+    settings = read_options(["knn"], {"k": 3, "memory_mib": 1}).protocols
+    with pytest.raises(DataError, match=r"memory_mib=1 is too little for k=3 neighbours in 9000 dimensions"):
+        evaluate(Wide(), train, Colours(9), settings, name="m", features=FEATURES)
+    assert train.reads == []
+
+
+class Wide(nn.Module):
+    """Embeddings of many dimensions."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.mean((2, 3)).repeat(1, 3000)
 
 
 def test_a_broken_model_is_told() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -11,10 +12,13 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier
 
+from franca.distributed.in_step import BrokenOff
 from franca.errors import DataError
 from franca.evaluation import neighbours
 from franca.evaluation.knn import KnnSettings, check_before, run, vote
+from franca.evaluation.known import Known
 from franca.features.table import FeatureTable
+from tests.distributed.ranks import run_ranks
 from tests.evaluation.clusters import clusters
 
 Votes = NDArray[np.float64]  # [m, C]
@@ -116,10 +120,54 @@ def test_the_headline_needs_k_images() -> None:
     with pytest.raises(DataError, match="k=301 neighbours are asked for, train= has 300 images; lower k"):
         run(TRAIN, VAL, KnnSettings(k=301))
     with pytest.raises(DataError, match="lower k"):
-        check_before(KnnSettings(k=301), {"train": 300})
-    check_before(KnnSettings(k=300), {"train": 300})
+        check_before(KnnSettings(k=301), Known({"train": 300, "val": 9}, {}))
+    check_before(KnnSettings(k=300), Known({"train": 300, "val": 9}, {}))
+
+
+def test_too_little_memory_is_told_once_the_width_is_known() -> None:
+    images = {"train": 10_000, "val": 100}
+    settings = KnnSettings(memory_mib=100)
+    check_before(settings, Known(images, {}, width=512))
+    with pytest.raises(
+        DataError, match=r"memory_mib=100 is too little for k=200 .* 1024 dim.*memory_mib=\d+"
+    ) as caught:
+        check_before(settings, Known(images, {}, width=1024))
+    least = int(str(caught.value).rpartition("=")[2])
+    check_before(replace(settings, memory_mib=least), Known(images, {}, width=1024))
+    with pytest.raises(DataError, match="memory_mib"):
+        check_before(replace(settings, memory_mib=least - 1), Known(images, {}, width=1024))
 
 
 def test_no_top5_for_few_classes() -> None:
     train, val = clusters(40, seed=0, num_classes=5), clusters(20, seed=1, num_classes=5)
     assert "top5" not in run(train, val, KnnSettings()).metrics
+
+
+def few_on_ranks(rank: int) -> Mapping[str, float]:
+    """One image on two ranks."""
+    assert VAL.labels is not None
+    one = replace(VAL, cls=VAL.cls[:1], patch_mean=None, labels=VAL.labels[:1], keys=VAL.keys[:1])
+    return run(TRAIN, one, KnnSettings(k=5, other_k=[])).metrics
+
+
+def test_more_ranks_than_images() -> None:
+    assert run_ranks(few_on_ranks) == [few_on_ranks(0)] * 2
+
+
+def stopped_on_ranks(rank: int) -> int:
+    """How often a rank was asked before both broke off; each has 60 images, in blocks of 16."""
+    asked: list[int] = []
+
+    def should_stop() -> bool:
+        asked.append(rank)
+        return rank == 1 and len(asked) == 2
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(neighbours.Blocks, "within", lambda *args, **told: neighbours.Blocks(16, 300))
+        with pytest.raises(BrokenOff):
+            run(TRAIN, VAL, KnnSettings(k=5, other_k=[]), should_stop=should_stop)
+    return len(asked)
+
+
+def test_one_rank_that_is_to_stop_breaks_off_the_search_of_all() -> None:
+    assert run_ranks(stopped_on_ranks) == [2, 2]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from franca.errors import CheckpointError, ConfigError
+from franca.errors import CheckpointError, ConfigError, OutOfMemory
 from franca.features.backbone import open_backbone
 from franca.features.model import FeatureModel
 from franca.models.fingerprint import fingerprint
@@ -27,10 +28,51 @@ def test_a_callable_in_the_folder_one_works_in(tmp_path: Path, monkeypatch: pyte
     for name, said in (("nothing", "not callable"), ("other", "has no 'other'"), ("text", "returned str")):
         with pytest.raises(ConfigError, match=said):
             open_backbone(f"my_models:{name}")
-    with pytest.raises(ConfigError, match="cannot import 'no_such_module'"):
+    with pytest.raises(ConfigError, match="cannot import 'no_such_module': ModuleNotFoundError"):
         open_backbone("no_such_module:tiny")
     with pytest.raises(ConfigError, match="for named models"):
         open_backbone("my_models:tiny", pretrained=False)
+
+
+BROKEN = """
+import torch
+
+def fails(size=3):
+    return torch.nn.Linear(size, 1 // 0)
+
+def needs(size):
+    return torch.nn.Linear(size, 1)
+
+def grows():
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+"""
+
+
+@pytest.mark.parametrize("family", ["module", "hub"])
+def test_a_constructor_that_fails_is_one_message(family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / ("broken_models.py" if family == "module" else "hubconf.py")
+    file.write_text(BROKEN)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "broken_models", raising=False)
+    before = "broken_models:" if family == "module" else f"hub:{tmp_path}:"
+    kind = ConfigError if family == "module" else CheckpointError
+    for name, expected, said in (
+        ("fails", kind, rf"'{before}fails' cannot be made: ZeroDivisionError: .*{file.name}:5, in fails\).*Expected"),
+        ("needs", kind, r"TypeError: needs\(\) missing 1 required positional argument: 'size'"),
+        ("grows", OutOfMemory, r"OutOfMemoryError: CUDA out of memory.*device=cpu"),
+    ):
+        with pytest.raises(expected, match=said) as caught:
+            open_backbone(before + name)
+        assert type(caught.value.__cause__).__name__ in said
+
+
+def test_a_module_that_fails_as_it_is_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "half_written.py").write_text("model = undefined")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ConfigError, match=r"cannot import 'half_written': NameError: .*half_written.py:1"):
+        open_backbone("half_written:model")
 
 
 def test_names_and_paths_go_to_the_hub(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from franca.data.sample import BadSample, Sample
-from franca.errors import ConfigError, DataError
+from franca.distributed.in_step import BrokenOff
+from franca.errors import ConfigError, DataError, OutOfMemory
 from franca.features import extract as extraction
 from franca.features.extract import extract as extract_job
 from franca.features.job import Job
@@ -27,6 +29,7 @@ from franca.models.vision_transformer import VisionTransformer
 from tests.distributed.ranks import run_ranks
 
 SIZE_PX = 16
+STOPPED = FeatureSettings(image_size_px=16, batch_size=3, workers=0, cache=False)
 
 
 @dataclass
@@ -171,8 +174,80 @@ def test_a_model_that_only_embeds() -> None:
 
 def test_a_model_that_fails_is_told_in_one_message() -> None:
     backbone = nn.Sequential(nn.Flatten(), nn.Linear(7, 2))
-    with pytest.raises(ConfigError, match=r"the model cannot read an image \[1, 3, 16, 16\]: RuntimeError: .*768.*7x2"):
-        extract(backbone, Images(), image_size_px=16)
+    said = (
+        r"the model fails on a batch of images \[1, 3, 16, 16\], fp32 on cpu: RuntimeError: .*768.*7x2.*image_size_px"
+    )
+    with pytest.raises(ConfigError, match=said) as caught:
+        extract(backbone, Images(), image_size_px=16, precision="fp32")
+    assert isinstance(caught.value.__cause__, RuntimeError)
+
+
+class FailsOnMany(nn.Module):
+    """Does not take more than two images at once."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+    def forward(self, images: Tensor) -> Tensor:
+        if len(images) > 2:
+            raise self.error
+        return images.mean((2, 3))
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "said"),
+    [
+        (
+            ZeroDivisionError("no"),
+            ConfigError,
+            r"\[3, 3, 16, 16\].*: ZeroDivisionError: no \(.*test_extract.py:\d+, in f",
+        ),
+        (torch.OutOfMemoryError("CUDA out of memory."), OutOfMemory, r"\[3, 3, 16, 16\].*CUDA out .* Lower batch_size"),
+    ],
+)
+def test_a_model_that_fails_on_the_way_is_told_too(error: Exception, kind: type[Exception], said: str) -> None:
+    with pytest.raises(kind, match=said) as caught:
+        extract(FailsOnMany(error), Images(), image_size_px=16, batch_size=3, workers=0, cache=False)
+    assert caught.value.__cause__ is error
+
+
+def failing_ranks(rank: int) -> tuple[str, bool]:
+    """What is told, and whether what it was raised from is known, where the second rank alone fails."""
+    model = Mean() if rank == 0 else FailsOnMany(ZeroDivisionError("no"))
+    with pytest.raises(ConfigError) as caught:
+        extract(model, Images(count=40), image_size_px=16, batch_size=3, workers=0, cache=False)
+    return str(caught.value), isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+def stopped_ranks(rank: int, temporary: str) -> tuple[str, int]:
+    """How it ended and how many images were looked at, where the second rank alone is asked to stop, after a batch."""
+    tempfile.tempdir = temporary
+    done: list[int] = []
+    job = Job(FeatureModel(Mean()), Images(40), Wanted(), STOPPED, torch.device("cpu"))
+    with pytest.raises(BrokenOff) as caught:
+        extract_job(job, lambda now, total: done.append(now), lambda: rank == 1 and bool(done))
+    return str(caught.value), done[-1]
+
+
+def test_one_rank_that_is_to_stop_breaks_off_the_work_of_all_at_the_next_batch(tmp_path: Path) -> None:
+    assert run_ranks(stopped_ranks, str(tmp_path)) == [("it was broken off, since a stop was asked for", 3)] * 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_rank_that_met_an_error_keeps_what_it_was_raised_from() -> None:
+    (told, _), (met, known) = run_ranks(failing_ranks)
+    assert told == met and "ZeroDivisionError: no" in met
+    assert known
+
+
+@torch.no_grad()
+def test_the_class_token_alone_is_the_same(backbone: VisionTransformer) -> None:
+    """Where nobody looks at patches, the last block leaves them out."""
+    alone = extract(backbone, Images(), workers=0, precision="fp32")
+    beside = extract(backbone, Images(), Wanted(patches=True), workers=0, precision="fp32")
+    torch.testing.assert_close(alone.cls, beside.cls, rtol=1e-6, atol=1e-6)
+    assert beside.patches is not None and alone.patches is None
 
 
 def one_of_two_machines(rank: int, cache: str) -> tuple[str, list[float]]:

@@ -37,6 +37,27 @@ def test_ours_keeps_rows_and_columns() -> None:
     assert features.cls.shape == (2, 2, 24)
 
 
+class Headed(VisionTransformer):
+    """A backbone whose ``forward`` gives something else than the class token."""
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        raise AssertionError("its head was asked")
+
+
+@torch.no_grad()
+def test_the_class_token_alone_is_had_the_short_way_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: dict[str, Any] = {"width": 24, "depth": 3, "num_heads": 2, "patch_size_px": 4, "image_size_px": 16}
+    ours, headed = VisionTransformer(**told), Headed(**told)
+    randomize(ours)
+    headed.load_state_dict(ours.state_dict())
+    images = torch.randn(2, 3, 16, 16)
+    whole = FeatureModel(headed)(images, patches=False)
+    monkeypatch.setattr(ours, "get_intermediate_layers", None)
+    short = FeatureModel(ours)(images, patches=False)
+    assert short.patches is None
+    torch.testing.assert_close(short.cls, whole.cls)
+
+
 @torch.no_grad()
 def test_timm_transformers_with_registers() -> None:
     model = vit(reg_tokens=4)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,9 @@ import pytest
 import torch
 
 from franca.cli.main import main
+from franca.errors import STOPPED_EXIT_CODE
+from franca.evaluation.neighbours import Bank
+from franca.features import extract
 from franca.models.hub import load
 from tests.distributed.launch import launch
 
@@ -104,6 +109,29 @@ def test_what_fails_on_the_way_does_not_end_training(
     assert "alarm: evaluation of step 2: the disk is gone. Training goes on." in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("place", "name"), [(extract, "_rows"), (Bank, "nearest")])
+def test_a_stop_breaks_it_off(
+    place: Any, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A signal that comes while the first piece of work is done: no second one is begun."""
+    pieces: list[int] = []
+    original = getattr(place, name)
+
+    def signalled(*args: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        pieces.append(1)
+        return original(*args)
+
+    monkeypatch.setattr(place, name, signalled)
+    assert pretrain(tmp_path / "run", *LABELLED, "data.synthetic.num_images=400") == STOPPED_EXIT_CODE
+    assert "evaluation of step 2: it was broken off, since a stop was asked for" in capsys.readouterr().out
+    assert not (tmp_path / "run" / "evaluations.jsonl").exists() or not lines(tmp_path / "run")
+    assert len(pieces) == 1
+    monkeypatch.undo()
+    assert pretrain(tmp_path / "run", *LABELLED, "data.synthetic.num_images=400") == 0
+    assert [line["step"] for line in lines(tmp_path / "run")] == [4]
+
+
 @pytest.mark.parametrize("mode", ["ddp", "fsdp"])
 def test_ranks_give_the_same_numbers(tmp_path: Path, mode: str) -> None:
     same = ["performance.precision=fp32", "optim.learning_rate=1e-9", "objective.koleo_group_size=4"]
@@ -115,4 +143,6 @@ def test_ranks_give_the_same_numbers(tmp_path: Path, mode: str) -> None:
     for alone, shared in zip(lines(tmp_path / "alone"), lines(tmp_path / "ranks"), strict=True):
         for name in alone:
             if name != "seconds":
-                assert shared[name] == pytest.approx(alone[name], rel=1e-3, abs=1e-4), name
+                # Features may be bf16, whose rounding goes with the batch: one image of the 24 may tip.
+                tips = 1.5 / 24 if name.startswith("knn/") else 1e-4
+                assert shared[name] == pytest.approx(alone[name], rel=1e-3, abs=tips), name

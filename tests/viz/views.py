@@ -11,7 +11,7 @@ from franca.data.synthetic import SyntheticSource
 from franca.features.job import Job
 from franca.features.model import FeatureModel
 from franca.features.settings import FeatureSettings
-from franca.features.table import CLASS_EMBEDDING
+from franca.features.table import Wanted
 from franca.models.vision_transformer import VisionTransformer
 from franca.viz.view import View
 from tests.models.reference import randomize
@@ -41,5 +41,5 @@ def view_of(
 ) -> View:
     """A view on the CPU."""
     settings = FeatureSettings(image_size_px=size_px, precision="fp32")
-    job = Job(FeatureModel(backbone), source or drawn(), CLASS_EMBEDDING, settings, torch.device("cpu"))
+    job = Job(FeatureModel(backbone), source or drawn(), Wanted(patches=True), settings, torch.device("cpu"))
     return View(job, num_images, fit, lambda *_: None)

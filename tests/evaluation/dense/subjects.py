@@ -32,7 +32,7 @@ def subject_of(projector: Tensor | None = None, **tables: PatchTable) -> Subject
         for role, table in tables.items()
     }
     model = FeatureModel(nn.Identity())
-    return Subject(model, {}, Wanted(patches=True), FeatureSettings(), CPU, projector, None, whole)
+    return Subject(model, {}, Wanted(patches=True), FeatureSettings(), CPU, projector, _tables=whole)
 
 
 def painted(
