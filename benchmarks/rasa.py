@@ -49,7 +49,7 @@ from franca.rasa.targets import positions
 PLANTED = "planted"
 RAW = "raw"
 PAPER_STEPS = 17_125 // 128  # of an epoch
-LINEAR_EPOCHS, LINEAR_BATCH = 20, 16
+LINEAR_EPOCHS, LINEAR_BATCH = 100, 16
 ENTROPY_CLUSTERS = 100
 Metrics = dict[str, float]
 

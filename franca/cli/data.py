@@ -38,6 +38,7 @@ from franca.data.shards import shard_list
 from franca.data.sources import describe, open_training_source
 from franca.data.waiting import waiting_line
 from franca.data.webdataset import EXTRAS
+from franca.distributed.cores import usable_cores
 from franca.errors import ConfigError, TooManyBadSamples
 
 _ITEMS_PER_WORKER = 16
@@ -180,8 +181,7 @@ def _advice(source: Source) -> str:
 
 def _workers(options: WorkerOptions, num_items: int) -> int:
     """Processes; unless told, one for each core, but none for a handful of items, where starting one takes longer."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, num_items // _ITEMS_PER_WORKER) if options.workers is None else options.workers
+    return min(usable_cores(), num_items // _ITEMS_PER_WORKER) if options.workers is None else options.workers
 
 
 def _show_indexes(found: Sequence[IndexedShard], seconds: float) -> None:

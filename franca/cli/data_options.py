@@ -7,9 +7,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
-from franca.config.build import build, text_keys
+from franca.cli.options import options_of
 from franca.config.recipes import parse_overrides
 from franca.config.schema import SyntheticConfig, option
 from franca.data.openers import is_remote
@@ -90,14 +90,7 @@ def read(words: Sequence[str], schema: type[Options], action: str) -> Options:
     Raises:
         ConfigError: An option is unknown or wrong; the message lists all problems.
     """
-    data: dict[str, Any] = {}
-    for key, value in parse_overrides(words, text_keys=text_keys(schema)).items():
-        group, dot, name = key.partition(".")
-        if not dot:
-            data[key] = value
-        elif isinstance(members := data.setdefault(group, {}), dict):
-            members[name] = value
-    return build(data, schema, where=f"the options of franca data {action}")
+    return options_of(words, schema, f"the options of franca data {action}")
 
 
 def one_source(paths: Sequence[str], usage: str) -> Location:

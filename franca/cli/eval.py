@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bars
 from torch import Tensor, nn
 
+from franca.cli.bars import progress_bars
 from franca.cli.output import check_writable, plain_console
 from franca.config.recipes import parse_overrides
 from franca.data.sources import Source, describe, open_source
@@ -28,9 +25,8 @@ from franca.evaluation import evaluate as evaluation
 from franca.evaluation.curve import draw_prefixes
 from franca.evaluation.exports import choose_exports, collect, results_folder
 from franca.evaluation.prefixes import prefix_table
-from franca.evaluation.protocols import LABELS, NOTHING, PROTOCOLS, Options, read_options
+from franca.evaluation.protocols import LABELS, NOTHING, PROTOCOLS, Options, read_options, text_options
 from franca.evaluation.report import Report
-from franca.evaluation.subject import Progress
 from franca.features.backbone import open_backbone
 from franca.models.fingerprint import fingerprint
 from franca.models.projector_file import read_projector
@@ -147,11 +143,10 @@ def open_sources(request: Request, options: Options) -> dict[str, Source]:
         raise ConfigError(
             "these protocols read different images: some need labels, some masks. Judge them in two calls"
         )
-    split_of = {"train": "train", "val": "val"}
     return {
         role: open_source(
             location,
-            split=split_of[role],  # type: ignore[arg-type]
+            split=role,  # type: ignore[arg-type]
             synthetic=options.common.synthetic,
             labels=needs == {LABELS},
             masks=options.common.images.masks,
@@ -177,19 +172,17 @@ def read_request(words: Sequence[str]) -> Request:
     Raises:
         ConfigError: No images are given, a word is not ``key=value``, or ``out=`` is a folder.
     """
-    overrides = parse_overrides(words)
-    texts = dict(word.split("=", 1) for word in words)
+    overrides = parse_overrides(words, text_keys={*RESERVED, *text_options()})
     if "data" in overrides and "val" in overrides:
         raise ConfigError("data=SRC and val=SRC are the same: give one of them")
     locations: dict[str, str | list[str]] = {
-        # A list is read as YAML; any other text is a path as it stands, whatever YAML would make of it.
-        "val" if word == "data" else word: overrides[word] if isinstance(overrides[word], list) else texts[word]
+        "val" if word == "data" else word: overrides[word]
         for word in ("train", "val", "data")
-        if word in overrides
+        if overrides.get(word) is not None
     }
     if not locations:
         raise ConfigError("train=SRC and val=SRC missing: give class folders, tars with .cls, DIR:split, or synthetic")
-    out = Path(os.path.expanduser(texts["out"])) if "out" in texts else None
+    out = None if overrides.get("out") is None else Path(os.path.expanduser(str(overrides["out"])))
     if out is not None:
         check_writable(out, "out")
     return Request(locations, out, {key: value for key, value in overrides.items() if key not in RESERVED})
@@ -211,18 +204,3 @@ def _show(report: Report, out: Path | None) -> None:
         picture = out.with_name(f"{out.stem}_prefixes.png")
         if draw_prefixes(report.results, picture, title=report.model):
             console.print(f"wrote {picture}", soft_wrap=True)
-
-
-@contextmanager
-def progress_bars(console: Console) -> Iterator[Progress]:
-    """One bar for each of train and val, on a terminal; nothing elsewhere."""
-    columns = (TextColumn("{task.description:<6}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bars(*columns, console=console, disable=not console.is_terminal) as bars:
-        tasks: dict[str, Any] = {}
-
-        def update(role: str, done: int, total: int) -> None:
-            if role not in tasks:
-                tasks[role] = bars.add_task(role, total=total)
-            bars.update(tasks[role], completed=done)
-
-        yield update

@@ -7,10 +7,9 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from franca.cli.eval import progress_bars
+from franca.cli.bars import progress_bars
+from franca.cli.options import options_of
 from franca.cli.output import check_writable, plain_console
-from franca.config.build import build
-from franca.config.recipes import parse_overrides
 from franca.config.schema import SyntheticConfig, option
 from franca.data.sources import Source, describe, open_source
 from franca.distributed.device import resolve_device
@@ -96,16 +95,7 @@ def read_settings(words: list[str]) -> ExtractSettings:
     Raises:
         ConfigError: Unknown keys or wrong values; the message lists all.
     """
-    data: dict[str, object] = {}
-    for key, value in parse_overrides(words).items():
-        group, dot, name = key.partition(".")
-        if dot:
-            nested = data.setdefault(group, {})
-            assert isinstance(nested, dict)
-            nested[name] = value
-        else:
-            data[key] = value
-    return build(data, ExtractSettings, check=lambda _: [], where="the options of this extraction")
+    return options_of(words, ExtractSettings, "the options of this extraction")
 
 
 def open_images(location: str, settings: ExtractSettings) -> Source:

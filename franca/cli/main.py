@@ -45,6 +45,7 @@ COMMANDS = {
     ),
     "jobs": Command("franca.cli.jobs", "show how far submitted runs are"),
     "logs": Command("franca.cli.logs", "show what the ranks of a submitted run say"),
+    "doctor": Command("franca.cli.doctor", "say what this machine has, and whether a step of training runs on it"),
     "config": Command("franca.cli.config", "list, show, check, compare and explain recipes"),
 }
 

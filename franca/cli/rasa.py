@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from franca.cli.bars import pass_bar, progress_bars
 from franca.cli.data_options import split
-from franca.cli.eval import progress_bars
 from franca.cli.output import plain_console
 from franca.cli.rasa_options import FitOptions, output_path, read_options
 from franca.data.sources import Source, describe, open_source
@@ -87,7 +85,7 @@ def _fit(paths: Sequence[str], words: Sequence[str]) -> None:
                 for name, one in (("data", source), ("score", scored))
                 if one is not None
             }
-        with _passes(console) as told:
+        with pass_bar(console) as told:
             score = incontext_score(judged, tables["score"], device) if "score" in tables else None
             found = fit(tables["data"], options.rasa, device=device, score=score, progress=told)
         settings = asdict(options.rasa) | {"num_images": len(tables["data"]), "grid": list(tables["data"].grid)}
@@ -178,15 +176,6 @@ def table_of(rounds: Sequence[Mapping[str, Any]], kept_rank: int) -> Table:
         cells += [f"{100 * row['score']:.2f}"] if scored else []
         table.add_row(*cells, style="bold" if row["rank"] == kept_rank else None)
     return table
-
-
-@contextmanager
-def _passes(console: Console) -> Iterator[Callable[[int, int | None], None]]:
-    """A bar over the passes of the fit, on a terminal; nothing elsewhere."""
-    columns = (TextColumn("passes"), BarColumn(), TextColumn("{task.completed}"), TimeElapsedColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
-        task = bars.add_task("passes", total=None)
-        yield lambda done, total: bars.update(task, completed=done, total=total)
 
 
 def _exactly(paths: Sequence[str], names: Sequence[str], usage: str) -> Sequence[str]:

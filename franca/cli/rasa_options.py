@@ -8,9 +8,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from franca.cli.options import options_of
 from franca.cli.output import check_writable
-from franca.config.build import build, text_keys
-from franca.config.recipes import parse_overrides
 from franca.config.schema import SyntheticConfig
 from franca.errors import ConfigError
 from franca.features.settings import FeatureSettings, ImageSettings
@@ -50,23 +49,24 @@ def read_options(words: Sequence[str]) -> FitOptions:
     Raises:
         ConfigError: an option is unknown or wrong, or ``data`` or ``out`` is missing; the message lists all problems.
     """
-    homes = {option.name: group for group, schema in PLAIN_GROUPS.items() for option in fields(schema)}
-    data: dict[str, Any] = {}
-    for key, value in parse_overrides(words, text_keys=text_keys(FitOptions)).items():
-        group, dot, name = key.partition(".")
-        if not dot and key in homes:
-            group, name = homes[key], key
-        if dot or name:
-            data.setdefault(group, {})[name] = value
-        else:
-            data[key] = value
-    options = build(data, FitOptions, where="the options of franca rasa fit")
+    options = options_of(list(map(_in_full, words)), FitOptions, "the options of franca rasa fit")
     missing = [word for word, value in (("data=SRC", options.data), ("out=FILE", options.out)) if not value]
     if missing:
         raise ConfigError(f"{' and '.join(missing)} missing: franca rasa fit MODEL data=SRC out=FILE [key=value …]")
     if options.rasa.stop == BEST and options.score is None:
         raise ConfigError("stop=best needs score=SRC: images with masks, as DIR:split or synthetic")
     return options
+
+
+def _in_full(word: str) -> str:
+    """``solver=lbfgs`` with the group of its option; any other word as it is."""
+    name, equals, value = word.partition("=")
+    group = next((group for group, schema in PLAIN_GROUPS.items() if name in _names(schema)), None)
+    return word if group is None else f"{group}.{name}{equals}{value}"
+
+
+def _names(schema: type[Any]) -> set[str]:
+    return {option.name for option in fields(schema)}
 
 
 def output_path(out: str) -> Path:

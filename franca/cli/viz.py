@@ -6,20 +6,20 @@ import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import torch
 
-from franca.cli.eval import progress_bars
+from franca.cli.bars import progress_bars
+from franca.cli.options import options_of
 from franca.cli.output import plain_console
-from franca.config.build import build, text_keys
-from franca.config.recipes import parse_overrides
 from franca.config.schema import SyntheticConfig
 from franca.data.decode import EXTENSIONS
 from franca.data.sample import Source
 from franca.data.sources import describe, open_source
 from franca.distributed.device import resolve_device
 from franca.errors import ConfigError
+from franca.evaluation.subject import Progress
 from franca.features.backbone import open_backbone
 from franca.features.job import Job
 from franca.features.model import FeatureModel
@@ -32,7 +32,7 @@ from franca.viz.neighbours import Searched, draw_neighbours
 from franca.viz.pca import draw_pca
 from franca.viz.settings import AttentionSettings, NeighbourSettings, PcaSettings
 from franca.viz.sheet import Drawing
-from franca.viz.view import Progress, View
+from franca.viz.view import View
 from franca.viz.write import check_folder, write_drawings
 
 USAGE = """\
@@ -108,15 +108,7 @@ def read_settings(kind: str, words: Sequence[str]) -> Settings:
     Raises:
         ConfigError: Unknown keys or wrong values; the message lists all.
     """
-    schema = KINDS[kind]
-    data: dict[str, Any] = {}
-    for key, value in parse_overrides(words, text_keys=text_keys(schema)).items():
-        group, dot, name = key.partition(".")
-        if dot:
-            data.setdefault(group, {})[name] = value
-        else:
-            data[key] = value
-    settings = build(data, schema, where=f"the options of franca viz {kind}")
+    settings = options_of(words, KINDS[kind], f"the options of franca viz {kind}")
     if isinstance(settings, AttentionSettings) and settings.rasa is not None:
         raise ConfigError("rasa=FILE changes patch features, not attention; it is for franca viz pca and neighbours")
     return settings

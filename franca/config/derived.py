@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from franca.config.architectures import ARCHITECTURES
-from franca.config.schema import Config, ModelConfig
+from franca.config.schema import Config, ModelConfig, ObjectiveConfig
 
 
 def width(model: ModelConfig) -> int:
@@ -35,6 +35,17 @@ def koleo_group_size(config: Config) -> int:
     return config.objective.koleo_group_size or largest
 
 
+def clustering_weights(objective: ObjectiveConfig) -> dict[str, float]:
+    """The clustering losses that have a weight, by name, in the order in which they are computed."""
+    weights = {"dino": objective.dino_weight, "ibot": objective.ibot_weight}
+    return {name: weight for name, weight in weights.items() if weight > 0}
+
+
+def bottlenecks(objective: ObjectiveConfig) -> dict[str, int]:
+    """Width of the bottleneck of every clustering loss, with a weight or without, by name."""
+    return {"dino": objective.dino_bottleneck, "ibot": objective.ibot_bottleneck}
+
+
 def prototype_rows(config: Config, *, micro_batch: int, world: int) -> dict[str, tuple[float, float]]:
     """Per clustering loss with a weight: a rank's teacher rows of a global batch and student rows of a micro-batch.
 
@@ -44,11 +55,9 @@ def prototype_rows(config: Config, *, micro_batch: int, world: int) -> dict[str,
     patches = (data.global_size_px // config.model.patch_size_px) ** 2
     masked = patches * objective.mask_probability * sum(objective.mask_ratio)  # of an image, which has two crops
     per_image = {"dino": (2.0, 2.0 + data.num_local_crops), "ibot": (masked, masked)}
-    weights = {"dino": objective.dino_weight, "ibot": objective.ibot_weight}
     return {
-        name: (teacher * config.train.global_batch / world, student * micro_batch)
-        for name, (teacher, student) in per_image.items()
-        if weights[name] > 0
+        name: (per_image[name][0] * config.train.global_batch / world, per_image[name][1] * micro_batch)
+        for name in clustering_weights(objective)
     }
 
 

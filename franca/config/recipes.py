@@ -88,6 +88,14 @@ def parse_overrides(overrides: Iterable[str], *, text_keys: Collection[str] = ()
     return values
 
 
+def nested(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options by dotted key as groups within groups, for `build`; of two that contradict each other the later wins."""
+    data: dict[str, Any] = {}
+    for key, value in options.items():
+        _set(data, key.split("."), value)
+    return data
+
+
 def to_yaml(config: Config) -> str:
     """Every option as YAML text that `load_recipe` reads back to an equal config."""
     return yaml.dump(asdict(config), Dumper=_OneLineAnOption, sort_keys=False, allow_unicode=True)

@@ -304,7 +304,8 @@ class PerformanceConfig:
     """How the model is spread over ranks: ``ddp`` replicates it, ``fsdp`` cuts it into one shard a rank, ``hsdp``
     cuts it within each machine; ``auto`` is ``none`` for one rank, else ``ddp`` for what is small and ``fsdp``."""
     workers: int | None = option(None, low=0)
-    """Data worker processes; None takes one less than the cores, at most 8; 0 loads in the main process."""
+    """Data worker processes of a rank; None takes one less than its share of the cores, from 1 to 8; 0 loads in the
+    main process."""
     augment_on: str = option("cpu", choices=("cpu", "device"))
     """Where crops get their colours and are normalised: ``cpu`` is in the data workers; ``device`` leaves it to the
     device and halves the work of the workers."""

@@ -47,6 +47,11 @@ def open_custom(location: str) -> Source:
             made = getattr(made, part)
         made = made()
     except Exception as error:  # what a user's code raises is not ours to foresee
+        if isinstance(error, ModuleNotFoundError) and error.name == module_name.partition(".")[0]:
+            raise DataError(
+                f"Cannot make a source of images from {location}: there is no folder {module_name} here, for "
+                f"DIR:split, and no module of this name, for module:callable ({type(error).__name__})."
+            ) from error
         raise DataError(f"Cannot make a source of images from {location}: {type(error).__name__}: {error}.") from error
     if all(hasattr(made, attribute) for attribute in ("read", "group_sizes", "__len__")):
         source: Source = made

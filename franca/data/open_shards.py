@@ -11,10 +11,11 @@ from typing import IO, TypeVar
 
 from franca.data.decode import UNREADABLE
 from franca.data.open_files import is_too_many, soft_limit, too_many_open_files
-from franca.data.openers import FetchError, is_remote
+from franca.data.openers import is_remote
 from franca.data.packed import PackedStrings
 from franca.data.shard_cache import ShardCache
 from franca.data.shards import Shard
+from franca.data.streams import FetchError
 from franca.data.tar_index import ShardIndex, Span, index_shard, stamp_in
 from franca.errors import DataError
 

@@ -4,79 +4,24 @@ from __future__ import annotations
 
 import errno
 import glob
-import os
 import re
-import select
-import shutil
-import signal
-import subprocess
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from franca.data.command import open_command, reader
 from franca.data.open_files import TOO_MANY
+from franca.data.streams import FetchError, Stream
 from franca.data.versions import Version
 from franca.errors import DataError
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
-_CHUNK_BYTES = 1 << 20
-_PIPEFAIL = "if (set -o pipefail) 2>/dev/null; then set -o pipefail; fi\n"  # a small shell may not know it
-_LEAST_BYTES_PER_SECOND = 1024
 _FAULTS_OF_THIS_MACHINE = (errno.ENOSPC, errno.EDQUOT, *TOO_MANY)
 _TRANSIENT_STATUSES = frozenset((408, 425, 429))  # and all from 500 on
-
-
-class FetchError(Exception):
-    """Something elsewhere could not be had.
-
-    Args:
-        reason: A short slug by which failures are counted.
-        text: What happened.
-        permanent: Whether it is pointless to try again.
-    """
-
-    def __init__(self, reason: str, text: str, *, permanent: bool = False) -> None:
-        super().__init__(text)
-        self.reason = reason
-        self.permanent = permanent
-
-
-@dataclass(frozen=True)
-class Stream:
-    """Bytes that come in: ``read`` gives the next ones, at most as many as asked for, and none at the end."""
-
-    read: Callable[[int], bytes]
-    version: Version = field(default_factory=Version)
-
-    @property
-    def num_bytes(self) -> int | None:
-        """Bytes in all, where that is known."""
-        return self.version.num_bytes
-
-    def chunks(self, timeout_seconds: float) -> Iterator[bytes]:
-        """All bytes in pieces.
-
-        Args:
-            timeout_seconds: In each stretch of this length something more than a trickle must come.
-
-        Raises:
-            FetchError: They come too slowly, or there are fewer than were announced.
-        """
-        received, since, before = 0, time.monotonic(), 0
-        while chunk := self.read(_CHUNK_BYTES):
-            received += len(chunk)
-            yield chunk
-            if (seconds := time.monotonic() - since) > timeout_seconds:
-                if received - before < _LEAST_BYTES_PER_SECOND * seconds:
-                    raise FetchError("timeout", f"only {received - before:,} bytes came in {seconds:.0f} seconds")
-                since, before = time.monotonic(), received
-        if self.num_bytes is not None and received < self.num_bytes:
-            raise FetchError("connection_lost", f"the connection ended after {received:,} of {self.num_bytes:,} bytes")
 
 
 def is_remote(location: str) -> bool:
@@ -108,7 +53,7 @@ def open_stream(address: str, timeout_seconds: float) -> AbstractContextManager[
     if scheme in ("http", "https"):
         return _as_fetch_errors(_open_http, address, timeout_seconds)
     if scheme == "pipe":
-        return _as_fetch_errors(_open_command, address, timeout_seconds)
+        return _as_fetch_errors(open_command, address, timeout_seconds)
     if not _fsspec_knows(scheme):
         return _as_fetch_errors(_open_with_webdataset, address, timeout_seconds)
     return _as_fetch_errors(_open_with_fsspec, address, timeout_seconds)
@@ -226,47 +171,6 @@ def _open_http(address: str, timeout_seconds: float, method: str = "GET") -> Ite
 
 
 @contextmanager
-def _open_command(address: str, timeout_seconds: float) -> Iterator[Stream]:
-    """Output of a command, which is ended with all that it started when it says nothing for too long.
-
-    It must end well even where its output was not read to the end, and so must each part of a pipeline in it.
-    """
-    command = address.removeprefix("pipe:")
-    process = subprocess.Popen(
-        [shutil.which("bash") or "/bin/sh", "-c", _PIPEFAIL + command], stdout=subprocess.PIPE, start_new_session=True
-    )
-    assert process.stdout is not None
-    try:
-        yield Stream(_reader(process.stdout, timeout_seconds))
-        process.stdout.close()
-        status = process.wait(timeout_seconds)
-    except BaseException as error:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.stdout.close()
-        process.wait()
-        if isinstance(error, subprocess.TimeoutExpired):
-            raise TimeoutError(f"it did not end within {timeout_seconds:g} seconds of its output") from error
-        raise
-    if status:
-        raise FetchError("command_failed", f"exit status {status} of: {command}")
-
-
-def _reader(stream: Any, timeout_seconds: float) -> Callable[[int], bytes]:
-    """Reads what a pipe has, and waits no longer than so for it."""
-    poll = select.poll()  # select() knows only file numbers below 1024
-    poll.register(stream, select.POLLIN)
-
-    def read(num_bytes: int) -> bytes:
-        if not poll.poll(timeout_seconds * 1000):
-            raise TimeoutError(f"nothing came for {timeout_seconds:g} seconds")
-        data: bytes = stream.read1(num_bytes)
-        return data
-
-    return read
-
-
-@contextmanager
 def _open_with_webdataset(address: str, timeout_seconds: float) -> Iterator[Stream]:
     """What a scheme of webdataset opens, by a command of its own as a rule."""
     from webdataset.gopen import Pipe, gopen
@@ -277,7 +181,7 @@ def _open_with_webdataset(address: str, timeout_seconds: float) -> Iterator[Stre
             yield Stream(stream.read)
         return
     try:
-        yield Stream(_reader(stream.stream, timeout_seconds))
+        yield Stream(reader(stream.stream, timeout_seconds))
     except BaseException:
         stream.ignore_errors = True
         stream.proc.kill()

@@ -24,7 +24,8 @@ from typing import Any, TypeVar
 from franca.data.bounded_folder import NO_ROOM, PARTIAL, BoundedFolder, locked
 from franca.data.cache_folder import cache_folder, write_atomically
 from franca.data.open_files import is_too_many
-from franca.data.openers import FetchError, Stream, ask_version, open_stream
+from franca.data.openers import ask_version, open_stream
+from franca.data.streams import FetchError, Stream
 from franca.data.versions import Version
 
 _logger = logging.getLogger(__name__)

@@ -20,10 +20,11 @@ from typing import Any, NamedTuple
 
 from franca.data.cache_folder import cache_folder, write_atomically
 from franca.data.open_files import is_too_many, too_many_open_files
-from franca.data.openers import FetchError, scheme_of
+from franca.data.openers import scheme_of
 from franca.data.passed_over import PassedOver, total
 from franca.data.shard_cache import ShardCache
 from franca.data.shards import Shard
+from franca.data.streams import FetchError
 from franca.data.sweep import sweep
 from franca.data.tar_index import cached_summary, index_shard
 from franca.data.waiting import waiting_line

@@ -10,8 +10,8 @@ class Subset:
 
     def __init__(self, source: Source, num_images: int) -> None:
         self.source = source
-        count = min(num_images, len(source))
-        self._indices = [index * len(source) // count for index in range(count)]
+        self._indices = evenly_spaced(len(source), num_images)
+        count = len(self._indices)
         self.kind = source.kind
         self.class_names = source.class_names
         self.location = source.location if count == len(source) else f"{count:,} images of {source.location}"
@@ -23,3 +23,9 @@ class Subset:
     def read(self, index: int) -> Sample:
         """The image at ``index`` of those that were taken."""
         return self.source.read(self._indices[index])
+
+
+def evenly_spaced(total: int, wanted: int | None) -> list[int]:
+    """So many of ``total`` places at equal distances, from the first on; None, or more than there are, takes all."""
+    count = total if wanted is None else min(wanted, total)
+    return [number * total // count for number in range(count)]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -52,6 +53,20 @@ def raise_together(error: FrancaError | None) -> None:
     first = next(rank for rank, one in enumerate(found) if one is not None)
     # What was sent lacks the error that it was raised from, which only this very one still has.
     raise error if error is not None and error.met_on_rank in (None, first) else found[first]  # type: ignore[misc]
+
+
+@contextmanager
+def raising_together() -> Iterator[None]:
+    """A context for work that each rank does alone; the first rank's error in it is raised on every rank at its end.
+
+    Every rank must enter it. What is not ours to foresee, and so no `FrancaError`, passes at once.
+    """
+    failure: FrancaError | None = None
+    try:
+        yield
+    except FrancaError as error:
+        failure = error
+    raise_together(failure)
 
 
 def on_rank_zero(function: Callable[[], T]) -> T:

@@ -14,7 +14,7 @@ from franca.batch import Skipped
 from franca.data.augment import TRIES, crop_box
 from franca.data.randomness import Stream, derive_key, generator
 from franca.data.sample import BadSample, Source
-from franca.distributed.together import gather, share_of
+from franca.distributed.together import gather, raising_together, share_of
 from franca.errors import DataError
 from franca.evaluation.probes import batches_of
 from franca.features.images import ImageBatch, LabelledImage, default_workers, start_worker, to_batch
@@ -79,7 +79,9 @@ class CroppedFeatures:
         Every rank computes its share of each batch; all get the whole.
         """
         for batch in self._read(epochs, batch_size):
-            shares = [share for share in gather(self._features(batch)) if share is not None]
+            with raising_together():
+                mine = self._features(batch)
+            shares = [share for share in gather(mine) if share is not None]
             if not shares:
                 continue
             rows, cls, means = zip(*shares, strict=True)

@@ -12,6 +12,7 @@ from typing import Any
 
 from franca.data.cache_folder import write_atomically
 from franca.errors import DataError
+from franca.evaluation.report import shown
 
 ALL = "all"
 
@@ -66,13 +67,12 @@ def collect(folder: Path, out: Path | None = None) -> Path:
 
 
 def _cells(report: dict[str, Any]) -> dict[str, str]:
-    """Metrics in per cent and other numbers as they are, by protocol and name."""
-    cells: dict[str, str] = {}
-    for result in report["results"]:
-        texts = {name: f"{100 * value:.2f}" for name, value in result["metrics"].items()}
-        texts |= {name: f"{value:.4g}" for name, value in result.get("numbers", {}).items()}
-        cells |= {f"{result['protocol']} {name}": text for name, text in texts.items()}
-    return cells
+    """What the results of a report show, by protocol and name."""
+    return {
+        f"{result['protocol']} {name}": text
+        for result in report["results"]
+        for name, text in shown(result["metrics"], result.get("numbers", {})).items()
+    }
 
 
 def _markdown(rows: dict[str, dict[str, str]]) -> str:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 
 import torch
-from scipy import stats
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from franca.config.schema import option
 from franca.errors import DataError
 from franca.evaluation.choices import check_some
+from franca.evaluation.dense.repeats import CONFIDENCE, Repeats
 from franca.evaluation.known import ClassCounts, Known, count_classes
 from franca.evaluation.labels import common_labels
 from franca.evaluation.logistic import fit
@@ -23,8 +22,6 @@ from franca.evaluation.prefixes import View, views
 from franca.evaluation.report import Result
 from franca.evaluation.spread import spread
 from franca.features.table import CLASS_EMBEDDING, FeatureTable, Wanted
-
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,15 +126,15 @@ def draw_rows(labels: Tensor, number: int, seed: int) -> Tensor:
 
 def _summarise(name: str, of_kind: Mapping[str, Sequence[float]], metrics: dict[str, float]) -> list[str]:
     """Puts mean and standard deviation of one number of images into ``metrics``; says how sure the mean is."""
-    whole = of_kind[""]
-    metrics[name] = statistics.fmean(whole)
-    if len(whole) > 1:
-        metrics[f"{name}_std"] = statistics.stdev(whole)
-    metrics |= {f"{name}{kind}": statistics.fmean(values) for kind, values in of_kind.items() if kind}
-    if len(whole) == 1:
-        return []
-    margin = stats.t.ppf((1 + CONFIDENCE) / 2, len(whole) - 1) * metrics[f"{name}_std"] / len(whole) ** 0.5
-    return [
-        f"{name}: {100 * metrics[name]:.2f} ± {100 * margin:.2f}, the {CONFIDENCE:.0%} interval of the mean over "
-        f"{len(whole)} draws of training images"
-    ]
+    repeated = {kind: Repeats.of(values) for kind, values in of_kind.items()}
+    whole = repeated[""]
+    several = len(whole.values) > 1
+    metrics[name] = whole.mean
+    if several:
+        metrics[f"{name}_std"] = whole.std
+    metrics |= {f"{name}{kind}": values.mean for kind, values in repeated.items() if kind}
+    text = (
+        f"{name}: {100 * whole.mean:.2f} ± {100 * whole.half_interval:.2f}, the {CONFIDENCE:.0%} interval of the mean "
+        f"over {len(whole.values)} draws of training images"
+    )
+    return [text] if several else []

@@ -110,7 +110,7 @@ def uniformity(unit: Tensor) -> float:
     n = len(unit)
     total = 0.0
     for rows in unit.split(ROWS):
-        total += float((4 * (rows @ unit.T) - 4).exp().sum(dtype=torch.float32).double())
+        total += float((4 * (rows @ unit.T) - 4).exp().sum())
     return math.log(max((total - n) / max(1, n * (n - 1)), torch.finfo(torch.float64).tiny))
 
 

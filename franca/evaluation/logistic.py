@@ -20,6 +20,7 @@ from franca.evaluation.pca import Pca
 
 TOLERANCE = 1e-5  # of the gradient of the mean loss, features having a mean square of 1
 NEGLIGIBLE = 1e-12  # variance of an axis, relative to the largest: rounding, no feature
+ROUNDING = torch.finfo(torch.float32).eps ** 2  # the same, relative to the squared mean: features that never change
 MAX_LOGITS = 1 << 25  # held at once: 128 MiB in fp32
 MAX_PARAMETERS = 1 << 26  # of the problems that are solved together; their search remembers some 25 times as many
 
@@ -52,9 +53,11 @@ def fit(
         all_c: Inverse strengths of the penalty, above 0.
     """
     pca = Pca.of(features, features.device)
-    axes = pca.components[:, pca.variances > NEGLIGIBLE * pca.variances[0]]  # [F, A]
+    rounding = torch.maximum(NEGLIGIBLE * pca.variances[0], ROUNDING * pca.mean.square().sum())
+    axes = pca.components[:, pca.variances > rounding]  # [F, A]; none where features never change
     turned = (features - pca.mean) @ axes
-    scale = turned.square().mean().sqrt().clamp(min=torch.finfo(torch.float32).tiny)
+    scale = turned.square().sum().div(max(1, turned.numel())).sqrt()
+    scale = torch.where(scale > 0, scale, 1)
     turned = torch.cat([turned / scale, turned.new_ones(len(turned), 1)], dim=1)  # [n, A + 1]: 1 is the intercept's
     twice = 2 if num_classes == 2 else 1
     penalties = [twice / (c * len(labels)) / float(scale) ** 2 for c in all_c]

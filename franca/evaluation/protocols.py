@@ -13,7 +13,7 @@ import torch
 import yaml
 
 from franca import assets
-from franca.config.build import build
+from franca.config.build import build, text_keys
 from franca.config.problems import Problem, did_you_mean
 from franca.config.schema import SyntheticConfig
 from franca.errors import ConfigError
@@ -73,10 +73,18 @@ PROTOCOLS = {
         settings=health.HealthSettings, wanted=health.wanted, judge=health.judge, needs=NOTHING, roles=()
     ),
     "segmentation": Protocol(
-        settings=segmentation.SegmentationSettings, wanted=segmentation.wanted, judge=segmentation.run, needs=MASKS
+        settings=segmentation.SegmentationSettings,
+        wanted=segmentation.wanted,
+        judge=segmentation.run,
+        needs=MASKS,
+        check=segmentation.check_before,
     ),
     "incontext": Protocol(
-        settings=incontext.IncontextSettings, wanted=incontext.wanted, judge=incontext.run, needs=MASKS
+        settings=incontext.IncontextSettings,
+        wanted=incontext.wanted,
+        judge=incontext.run,
+        needs=MASKS,
+        check=incontext.check_before,
     ),
     "overcluster": Protocol(
         settings=overcluster.OverclusterSettings,
@@ -84,6 +92,7 @@ PROTOCOLS = {
         judge=overcluster.run,
         needs=MASKS,
         roles=("val",),
+        check=overcluster.check_before,
     ),
     "position": Protocol(settings=position.PositionSettings, wanted=position.wanted, judge=position.run, needs=NOTHING),
 }
@@ -124,7 +133,8 @@ def read_options(names: Sequence[str], overrides: Mapping[str, Any] | None = Non
     data: dict[str, dict[str, Any]] = {name: _read_yaml(name) for name in names}
     homes = _homes(schema)
     unknown = []
-    for key, value in (overrides or {}).items():
+    plain_first = sorted((overrides or {}).items(), key=lambda item: "." in item[0])  # what names a protocol wins
+    for key, value in plain_first:
         group, dot, option = key.partition(".")
         owners = [group] if dot else homes.get(key, [])
         if not owners:
@@ -143,6 +153,14 @@ def check_names(names: Sequence[str]) -> None:
             raise ConfigError(f"there is no protocol {name!r}{hint}\nProtocols: {', '.join(PROTOCOLS)}.")
     if not names or len(set(names)) < len(names):
         raise ConfigError(f"protocols: found {','.join(names)!r}, expected some of {', '.join(PROTOCOLS)}, each once")
+
+
+def text_options() -> set[str]:
+    """Options of any evaluation that hold a path or a name, with the group they belong to and without it."""
+    common = {group.name: group.default_factory for group in fields(CommonOptions)}
+    groups = common | {name: protocol.settings for name, protocol in PROTOCOLS.items()}
+    whole = {f"{group}.{key}" for group, settings in groups.items() for key in text_keys(settings)}  # type: ignore[arg-type]
+    return whole | {key.partition(".")[2] for key in whole}
 
 
 def _homes(schema: type[Any]) -> dict[str, list[str]]:

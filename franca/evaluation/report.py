@@ -69,11 +69,16 @@ class Report:
         table = Table("protocol", "metric", title=self.model, title_justify="left")
         table.add_column("% or number", justify="right")
         for result in self.results:
-            rows = {name: f"{100 * value:.2f}" for name, value in result.metrics.items()}
-            rows |= {name: f"{value:.4g}" for name, value in result.numbers.items()}
+            rows = shown(result.metrics, result.numbers)
             for row, (name, text) in enumerate(rows.items()):
                 table.add_row("" if row else result.protocol, name, text, end_section=row == len(rows) - 1)
         return table
+
+
+def shown(metrics: Mapping[str, float], numbers: Mapping[str, float]) -> dict[str, str]:
+    """Metrics in per cent and other numbers as they are, by name, as every table of results shows them."""
+    texts = {name: f"{100 * value:.2f}" for name, value in metrics.items()}
+    return texts | {name: f"{value:.4g}" for name, value in numbers.items()}
 
 
 def versions() -> dict[str, str]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from franca.distributed.together import gather, raise_together, share_of
-from franca.errors import FrancaError
+from franca.distributed.together import gather, raising_together, share_of
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")
@@ -22,12 +21,7 @@ def spread(items: Sequence[Item], function: Callable[[Item], Found]) -> list[Fou
     Raises:
         FrancaError: What ``function`` raised on some rank; on all of them.
     """
-    mine: list[Found] = []
-    failure: FrancaError | None = None
-    try:
+    with raising_together():
         mine = [function(item) for item in share_of(items)]
-    except FrancaError as error:
-        failure = error
-    raise_together(failure)
     shares = gather(mine)
     return [shares[index % len(shares)][index // len(shares)] for index in range(len(items))]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from franca.batch import Skipped
 from franca.data.sample import Source
 from franca.distributed.in_step import ShouldStop
 from franca.distributed.together import on_rank_zero
@@ -20,7 +21,7 @@ from franca.features.patches import PatchTable
 from franca.features.settings import FeatureSettings
 from franca.features.table import FeatureTable, Wanted
 
-Progress = Callable[[str, int, int], None]  # (train or val, images done, images in all)
+Progress = Callable[[str, int, int], None]  # (name of the bar, such as train or val; steps done, steps in all)
 
 
 @dataclass(frozen=True)
@@ -65,14 +66,13 @@ class Subject:
     def width(self) -> int:
         """D of class embeddings, the same on every rank: what the model answers to one image of noise has it."""
         job = self.job(next(iter(self.sources)))
-        job.model.to(job.device)
-        _ = job.size_px  # wrong sizes are told before anything is asked of the model
+        job.prepare()
         return on_rank_zero(lambda: job.probe.cls.shape[-1])
 
     def table(self, role: str) -> FeatureTable:
         """Class embeddings, labels and what else is wanted, of one role."""
         if role not in self._tables:
-            self._tables[role] = extract(self.job(role), self._progress(role), self.should_stop)
+            self._tables[role] = extract(self.job(role), self.progress_of(role), self.should_stop)
         return self._tables[role]
 
     def patches(self, role: str) -> PatchTable:
@@ -96,13 +96,17 @@ class Subject:
 
     def notes(self) -> list[str]:
         """One note for each role that lacks images, with the first of them."""
-        return [
-            f"{role}= lacks {len(table.skipped)} unreadable images, the first is {table.skipped[0].key} "
-            f"({table.skipped[0].reason})"
-            for role, table in self._tables.items()
-            if table.skipped
-        ]
+        return [note for role, table in self._tables.items() for note in lacking(role, table.skipped)]
 
-    def _progress(self, role: str) -> Callable[[int, int], None] | None:
+    def progress_of(self, name: str) -> Callable[[int, int], None] | None:
+        """The bar of this name, for work that counts (steps done, steps in all); None where nobody looks."""
         progress = self.progress
-        return None if progress is None else lambda done, total: progress(role, done, total)
+        return None if progress is None else lambda done, total: progress(name, done, total)
+
+
+def lacking(role: str, skipped: Sequence[Skipped]) -> list[str]:
+    """A note that images of a role could not be read; none where all could."""
+    if not skipped:
+        return []
+    first = skipped[0]
+    return [f"{role}= lacks {len(skipped)} unreadable images, the first is {first.key} ({first.reason})"]

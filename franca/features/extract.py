@@ -17,8 +17,8 @@ from torch.utils.data import DataLoader
 from franca.batch import Skipped
 from franca.data.cache_folder import cache_folder
 from franca.distributed.in_step import InStep, ShouldStop
-from franca.distributed.together import gather, is_rank_zero, on_rank_zero, raise_together, share_of
-from franca.errors import DataError, FrancaError
+from franca.distributed.together import gather, is_rank_zero, on_rank_zero, raise_together, raising_together, share_of
+from franca.errors import ConfigError, DataError
 from franca.features.cache import FeatureCache
 from franca.features.images import ImageBatch, SourceImages, default_workers, start_worker, to_batch
 from franca.features.job import Job
@@ -26,7 +26,7 @@ from franca.features.model import ImageFeatures
 from franca.features.parts import UNLABELLED, Parts, read_features, stack
 from franca.features.table import FeatureTable
 
-Progress = Callable[[int, int], None]  # (images done, images to do) of this rank
+Progress = Callable[[int, int], None]  # (steps done, steps in all) of this rank, such as images
 WHOLE = "features.safetensors"
 
 
@@ -45,8 +45,7 @@ def extract(job: Job, progress: Progress | None = None, should_stop: ShouldStop 
         DataError: No image could be read, or the image size does not fit the backbone.
         BrokenOff: A rank was asked to stop.
     """
-    job.model.to(job.device)
-    _ = job.size_px  # wrong sizes are told before anything is asked of the model
+    job.prepare()
     key = on_rank_zero(job.key) if job.settings.cache else None
     if key is not None:
         cache = FeatureCache.default(job.settings.cache_gib)
@@ -76,14 +75,11 @@ def compute(
     if on_rank_zero(whole.exists):
         return whole
     parts, missing = on_rank_zero(lambda: _plan(job, folder))
-    failure: FrancaError | None = None
-    try:
-        _compute_parts(job, parts, share_of(missing), progress, should_stop)
-    except FrancaError as error:
-        failure = error
-    except OSError as error:
-        failure = _not_kept(folder, error)
-    raise_together(failure)
+    with raising_together():
+        try:
+            _compute_parts(job, parts, share_of(missing), progress, should_stop)
+        except OSError as error:
+            raise _not_kept(folder, error) from error
     on_rank_zero(lambda: parts.join(whole, _metadata(job)))
     return whole
 
@@ -168,6 +164,9 @@ def _read(job: Job, batches: Sequence[list[int]], num_images: int) -> Iterator[I
 def _rows(job: Job, features: ImageFeatures, batch: ImageBatch) -> dict[str, Tensor]:
     """What is kept of a batch, on the CPU."""
     cls = features.cls.float().cpu()
+    if cls.shape[1:] != job.probe.cls.shape[1:]:
+        widths = f"{cls.shape[-1]} dimensions for {len(cls)} images and {job.probe.cls.shape[-1]} for one"
+        raise ConfigError(f"{job.model.name} returns embeddings of {widths}; expected [B, D] with the same D for any B")
     rows = {"cls": cls[:, -1].contiguous()}
     if job.source.class_names is not None:
         rows["label"] = torch.tensor([UNLABELLED if label is None else label for label in batch.labels])

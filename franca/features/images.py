@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -11,11 +12,11 @@ from torch.utils.data import Dataset
 
 from franca.batch import Skipped
 from franca.data.sample import BadSample, Source
-from franca.distributed.cores import usable_cores
+from franca.distributed.cores import spare_cores
 from franca.distributed.lifetime import end_with_parent, leave_signals_to_parent
+from franca.distributed.ranks import resolve_ranks
 from franca.features.preprocess import bring_to
 
-MAX_WORKERS = 8
 MIN_IMAGES_PER_WORKER = 256  # below this, starting a process costs more than it saves
 
 
@@ -82,8 +83,8 @@ def to_batch(items: Sequence[LabelledImage | Skipped]) -> ImageBatch:
 
 
 def default_workers(num_images: int) -> int:
-    """One process less than the cores, at most 8, and none for a handful of images."""
-    return min(usable_cores() - 1, MAX_WORKERS, num_images // MIN_IMAGES_PER_WORKER)
+    """This rank's share of the cores less one, at most 8, and none for a handful of images."""
+    return min(spare_cores(resolve_ranks(os.environ).local_world), num_images // MIN_IMAGES_PER_WORKER)
 
 
 def start_worker(worker: int) -> None:

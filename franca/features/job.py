@@ -33,6 +33,16 @@ class Job:
     settings: FeatureSettings
     device: torch.device
 
+    def prepare(self) -> None:
+        """Move the model to the device. A wrong size is told first, before anything is asked of the model.
+
+        Raises:
+            DataError: The patches of the model do not tile its input.
+            OutOfMemory: The model does not fit the device.
+        """
+        _ = self.size_px
+        self.model.to(self.device)
+
     @cached_property
     def size_px(self) -> tuple[int, int]:
         """Height and width of the model's input.

@@ -108,7 +108,7 @@ class Parts:
         told |= {"keys": json.dumps(keys), "skipped": json.dumps(skipped)}
         with safe_open(full[0], "pt") as file:
             names = file.keys()
-        write_joined(whole, {name: _each(full, name) for name in names}, told)
+        write_joined(whole, {name: _TensorOfParts(full, name) for name in names}, told)
 
     def remove(self) -> None:
         """Remove all parts."""
@@ -117,8 +117,8 @@ class Parts:
                 os.unlink(self.path(part))
 
 
-class _each:  # noqa: N801 (reads as a function)
-    """One tensor of every part, opened when its turn comes; can be gone through twice."""
+class _TensorOfParts:
+    """One tensor as the parts have it, each opened when its turn comes; can be gone through twice."""
 
     def __init__(self, paths: Sequence[Path], name: str) -> None:
         self._paths, self._name = paths, name

@@ -41,7 +41,8 @@ class FeatureSettings:
     batch_size: int = option(128, low=1)
     """Images per forward; changes speed and memory only."""
     workers: int | None = option(None, low=0)
-    """Processes that read images; None takes one less than the cores, at most 8; 0 reads in the main process."""
+    """Processes that read images for each rank; None takes one less than its share of the cores, at most 8; 0 reads in
+    the main process."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps."""
     precision: str = option("auto", choices=("auto", "fp32", "bf16", "fp16"))

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from franca.layers.watched import is_traced, may_read_weights
+
 
 class LayerScale(nn.Module):
     """The factors that the last linear layer of a branch is scaled by; see `scaled_linear`.
@@ -31,7 +33,7 @@ def scaled_linear(layer: nn.Linear, tokens: Tensor, gamma: Tensor | None) -> Ten
     """gamma * layer(tokens), the factors multiplied into the weights where that is faster.
 
     Args:
-        layer: linear, D' to D.
+        layer: linear, D' to D; one with hooks, or of another type, is called as it is.
         tokens: [..., D'].
         gamma: [D], or None for no scale.
 
@@ -41,10 +43,10 @@ def scaled_linear(layer: nn.Linear, tokens: Tensor, gamma: Tensor | None) -> Ten
     if gamma is None:
         output: Tensor = layer(tokens)
         return output
-    if not folding_is_faster(layer, tokens):
+    if not may_read_weights(layer, nn.Linear) or not folding_is_faster(layer, tokens):
         scaled: Tensor = layer(tokens) * gamma
         return scaled
-    return F.linear(tokens, gamma[:, None] * layer.weight, gamma * layer.bias)
+    return F.linear(tokens, gamma[:, None] * layer.weight, None if layer.bias is None else gamma * layer.bias)
 
 
 def folding_is_faster(layer: nn.Linear, tokens: Tensor) -> bool:
@@ -54,7 +56,7 @@ def folding_is_faster(layer: nn.Linear, tokens: Tensor) -> bool:
     compiled pass without gradients scales the output for nothing, on the way to the sum, and must not look at the
     number of tokens, which may be left open. In fp16 a weight times 1e-5 is next to zero.
     """
-    if _compute_dtype(layer.weight) == torch.float16:
+    if is_traced() or _compute_dtype(layer.weight) == torch.float16:
         return False
     if torch.is_grad_enabled():
         return True
@@ -64,4 +66,5 @@ def folding_is_faster(layer: nn.Linear, tokens: Tensor) -> bool:
 def _compute_dtype(weight: Tensor) -> torch.dtype:
     """The type in which a matrix product with ``weight`` runs."""
     device = weight.device.type
-    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
+    autocast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)  # the meta device has none
+    return torch.get_autocast_dtype(device) if autocast else weight.dtype

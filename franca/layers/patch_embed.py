@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from franca.errors import DataError
 from franca.layers.image_fit import fit_images
+from franca.layers.watched import may_read_weights
 
 
 class PatchEmbed(nn.Module):
@@ -65,6 +66,9 @@ class PatchEmbed(nn.Module):
         """Map images [B, C, H, W] to tokens [B, N, D], row by row."""
         size = self.patch_size_px
         rows, columns = self.grid(images)
+        if not may_read_weights(self.proj, nn.Conv2d):
+            maps: Tensor = self.proj(images)  # [B, D, h, w]
+            return maps.flatten(2).transpose(1, 2)
         cut = images.reshape(-1, self.in_chans, rows, size, columns, size)
         patches = cut.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)  # [B, N, C * size * size]
         # A matrix product is faster than the convolution on the CPU, in both directions.

@@ -9,6 +9,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from franca.layers.watched import is_traced
+
 Grid = tuple[int, int]
 MAX_GRIDS = 32
 
@@ -67,7 +69,7 @@ def may_cache(positions: Tensor) -> bool:
     Elsewhere comparing costs more than resizing, which is two kernels on a GPU.
     """
     plain = type(positions) is nn.Parameter and positions.device.type == "cpu"
-    return plain and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
+    return plain and not (torch.is_grad_enabled() or torch.compiler.is_compiling() or is_traced())
 
 
 def _equal(one: Tensor, other: Tensor) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import inspect
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -16,27 +15,18 @@ import torch
 from torch import Tensor
 
 from franca.errors import CheckpointError, ConfigError
-from franca.models.check import image_size
 from franca.models.downloads import cache_folder, fetch, is_url
 from franca.models.fingerprint import fingerprint
 from franca.models.foreign import build_foreign
 from franca.models.inferred import Untold
 from franca.models.locate import locate
+from franca.models.overrides import UNTOLD, check_held, check_known, our_spelling, with_harmless
 from franca.models.projector_file import read_projector
-from franca.models.rebuild import at_size, rebuild
 from franca.models.registry import RELEASES, build_release
 from franca.models.releases import Weights, choices, default_weights, find_weights
 from franca.models.tensor_file import read_tensors
 from franca.models.vision_transformer import VisionTransformer
 from franca.models.weights import METADATA_KEY, build_exported
-
-UNTOLD = ("num_heads", "position_interpolation", "image_size_px")
-# What may be given with weights, because it changes nothing of what they compute: the backbone gets it.
-HARMLESS = ("image_size_px", "stochastic_depth", "layer_scale")
-# What may differ between a name and a file loaded under it where it is not given.
-FREE = (*HARMLESS, "position_interpolation")
-SPELLINGS = {"img_size": "image_size_px"}  # as the hubs of DINOv2 and Franca have it
-KNOWN = ("arch", *list(inspect.signature(VisionTransformer).parameters))
 
 
 def load(
@@ -76,7 +66,7 @@ def load(
         ConfigError: if arguments contradict each other.
     """
     name = _text(name_or_path, "The model")
-    overrides = _our_spelling(overrides)
+    overrides = our_spelling(overrides)
     if name in RELEASES:
         backbone = _load_release(name, pretrained, weights, overrides, verbose, rasa)
     else:
@@ -94,7 +84,7 @@ def _load_release(
     verbose: bool,
     rasa: str | os.PathLike[str] | None,
 ) -> VisionTransformer:
-    _check_known(name, overrides)
+    check_known(name, overrides)
     weights = _weights_text(name, weights)
     if not pretrained:
         if weights is not None:
@@ -105,11 +95,11 @@ def _load_release(
     path, released = _find_weights(name, weights, verbose)
     untold = Untold(**{key: value for key, value in overrides.items() if key in UNTOLD}, prefer_square=True)
     backbone = _build(path, *_read(path), untold, verbose)
-    _check_architecture(backbone, wanted, overrides, f"The weights in {path} are not of {name}")
+    check_held(backbone.config, wanted, overrides, f"The weights in {path} are not of {name}")
     if released is not None:
         backbone.export_info |= {"weights": released.name, "licence": released.licence}
     # The projector before the rest: it is known by the weights of the file, which a resized grid would change.
-    return _with_harmless(_with_projector(backbone, rasa, verbose), overrides)
+    return with_harmless(_with_projector(backbone, rasa, verbose), overrides)
 
 
 def _load_location(location: str, given: list[str], overrides: dict[str, Any], verbose: bool) -> VisionTransformer:
@@ -145,32 +135,6 @@ def _weights_text(name: str, weights: object) -> str | None:
     if isinstance(weights, Enum):
         return next((text for text in (weights.name, str(weights.value)) if find_weights(name, text)), weights.name)
     return None if weights is None else _text(weights, "weights")
-
-
-def _our_spelling(overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """The words of other hubs as ours."""
-    for theirs, ours in SPELLINGS.items():
-        if theirs in overrides and ours in overrides:
-            raise ConfigError(f"{theirs} and {ours} are the same argument: leave out one of them.")
-    return {SPELLINGS.get(key, key): value for key, value in overrides.items()}
-
-
-def _check_known(name: str, overrides: Mapping[str, Any]) -> None:
-    """Raises a ConfigError for words that no backbone knows."""
-    for key in overrides:
-        if key not in KNOWN:
-            near = difflib.get_close_matches(key, KNOWN, n=1)
-            hint = f" Did you mean {near[0]}?" if near else ""
-            raise ConfigError(f"{name} takes no {key}.{hint} Known are: {', '.join(KNOWN)}.")
-
-
-def _with_harmless(backbone: VisionTransformer, overrides: Mapping[str, Any]) -> VisionTransformer:
-    """The same function with those of `HARMLESS` that are given."""
-    size_px = overrides.get("image_size_px")
-    if size_px is not None:
-        backbone = at_size(backbone, image_size(size_px))
-    changes = {key: overrides[key] for key in HARMLESS if key in overrides and key != "image_size_px"}
-    return rebuild(backbone, backbone.state_dict(), **changes) if changes else backbone
 
 
 def _with_projector(
@@ -222,29 +186,6 @@ def _build(
     if METADATA_KEY in metadata:
         return build_exported(tensors, metadata, source=str(path))
     return build_foreign(tensors, source=str(path), untold=untold, verbose=verbose)
-
-
-def _check_architecture(
-    backbone: VisionTransformer, wanted: dict[str, Any], overrides: dict[str, Any], problem: str
-) -> None:
-    """Raises a CheckpointError where a file holds another architecture than a name and its overrides describe."""
-    different = [
-        f"{key} is {backbone.config[key]!r} instead of {wanted[key]!r}"
-        for key in wanted
-        if _counts(key, overrides, backbone.config, wanted) and backbone.config[key] != wanted[key]
-    ]
-    scales = [config["layer_scale"] is not None for config in (backbone.config, wanted)]
-    if scales[0] != scales[1] and "layer_scale" not in overrides:
-        different.append(f"it has {'layer scale' if scales[0] else 'no layer scale'}")
-    if different:
-        raise CheckpointError(f"{problem}: {', '.join(different)}.")
-
-
-def _counts(key: str, overrides: Mapping[str, Any], held: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Whether a difference in one argument makes weights unfit."""
-    if key == "layer_scale":  # its first value does not matter, but whether there is any
-        return key in overrides and (held[key] is None) != (wanted[key] is None)
-    return key not in FREE or (key in overrides and key not in HARMLESS)
 
 
 def _set_normalization(

@@ -20,7 +20,7 @@ from franca.layers.patch_embed import PatchEmbed
 from franca.layers.position import resize_positions
 from franca.layers.position_cache import PositionCache, may_cache
 from franca.layers.run_blocks import run_blocks
-from franca.layers.watched import is_watched
+from franca.layers.watched import is_traced, is_watched
 from franca.models.check import block_indices, check_architecture, check_masks, image_size
 from franca.models.features import Features
 from franca.models.preprocessing import default_preprocessing
@@ -199,7 +199,7 @@ class VisionTransformer(nn.Module):
         if is_training:
             return self.forward_features(images, masks, size_policy=size_policy)
         tokens, layout, _ = self._embed_images(images, masks, size_policy)
-        last = self.blocks[-1]
+        last = self.blocks[-1] if len(self.blocks) else None  # users cut blocks off
         if isinstance(last, Block) and may_leave_out_patches(last):
             tokens = self._run_blocks(tokens, layout, range(len(self.blocks) - 1))
             prenorm = last.forward_leading(tokens, layout, count=1)
@@ -374,4 +374,4 @@ class VisionTransformer(nn.Module):
 def may_leave_out_patches(last: Block) -> bool:
     """Whether the last block may compute the class token alone: in inference, where nobody looks into it."""
     is_ours = type(last) is Block and type(last.attn) is Attention
-    return is_ours and not torch.is_grad_enabled() and not is_watched(last)
+    return is_ours and not (torch.is_grad_enabled() or is_traced() or is_watched(last))

@@ -59,7 +59,7 @@ def _build_heads(config: Config) -> dict[str, MatryoshkaHead]:
     """A head for every clustering loss that has a weight."""
     objective = config.objective
     width = derived.width(config.model)
-    bottlenecks = {"dino": objective.dino_bottleneck, "ibot": objective.ibot_bottleneck}
+    bottlenecks = derived.bottlenecks(objective)
     return {
         name: MatryoshkaHead(
             width,
@@ -71,20 +71,15 @@ def _build_heads(config: Config) -> dict[str, MatryoshkaHead]:
             reads=objective.head_input,
             normalize=objective.head_normalize,
         )
-        for name, weight in _clustering_weights(config).items()
+        for name in derived.clustering_weights(objective)
     }
-
-
-def _clustering_weights(config: Config) -> dict[str, float]:
-    weights = {"dino": config.objective.dino_weight, "ibot": config.objective.ibot_weight}
-    return {name: weight for name, weight in weights.items() if weight > 0}
 
 
 def build_objective(config: Config, *, precision: str) -> PretrainingObjective:
     """The terms that have a weight; KoLeo needs at least two images in a group."""
     objective = config.objective
     tokens: dict[str, Tokens] = {"dino": ClassTokens(), "ibot": MaskedPatches()}
-    weights = _clustering_weights(config)
+    weights = derived.clustering_weights(objective)
     group_size = derived.koleo_group_size(config)
     return PretrainingObjective(
         [
@@ -113,7 +108,7 @@ def choose_prototypes(config: Config, machine: Machine) -> Choice:
         task=Task(
             num_rows=int(max((teacher for teacher, _ in rows.values()), default=0)),
             num_prototypes=objective.num_prototypes,
-            width=max(objective.dino_bottleneck, objective.ibot_bottleneck),
+            width=max(derived.bottlenecks(objective).values()),
             precision=_product_dtype(machine.precision),
         ),
         chunk_mib=config.performance.prototype_chunk_mib,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from franca.distributed.cores import usable_cores
+from franca.distributed.cores import spare_cores
 
 
 def default_workers(ranks: int = 1) -> int:
-    """A rank's share of the cores less one, between 1 and 8, where a machine has so many ranks."""
-    return min(8, max(1, usable_cores() // ranks - 1))
+    """One at least, so that batches are made while the network is at work; else see `spare_cores`."""
+    return max(1, spare_cores(ranks))

@@ -15,8 +15,7 @@ import torch
 
 from franca.batch import Batch, Skipped
 from franca.distributed.lifetime import STOP_SIGNALS
-from franca.distributed.together import any_rank, gather, raise_together
-from franca.errors import FrancaError
+from franca.distributed.together import any_rank, gather, raising_together
 from franca.objective.pretraining import PretrainingObjective
 from franca.train.checkpoint import Progress
 from franca.train.clipping import Clip
@@ -132,14 +131,8 @@ def train(
 
 def _take(batches: Iterator[Batch], number: int) -> list[Batch]:
     """The next micro-batches; what is wrong with one rank's is raised on all."""
-    taken: list[Batch] = []
-    error = None
-    try:
-        taken += [next(batches) for _ in range(number)]
-    except FrancaError as found:
-        error = found
-    raise_together(error)
-    return taken
+    with raising_together():
+        return [next(batches) for _ in range(number)]
 
 
 def _skipped_anywhere(micro_batches: Sequence[Batch]) -> list[Skipped]:

@@ -135,7 +135,7 @@ def _heads(config: Config, machine: Machine) -> int:
     """Per row and level: every layer's output before and after its GELU, and the bottleneck twice in fp32."""
     objective, world = config.objective, machine.ranks.world
     rows = derived.prototype_rows(config, micro_batch=machine.share.micro_batch, world=world)
-    bottlenecks = {"dino": objective.dino_bottleneck, "ibot": objective.ibot_bottleneck}
+    bottlenecks = derived.bottlenecks(objective)
     hidden = 2 * _itemsize(machine) * objective.head_hidden * (objective.head_layers - 1)
     levels = len(objective.nesting)
     return int(

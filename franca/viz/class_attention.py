@@ -1,8 +1,8 @@
 """How much the class token of the last block looks at each patch.
 
 The softmax that fused kernels never show is computed once more for this one layer, from what its ``attn.qkv`` gives.
-In models of others, what it makes of the values must be what goes into ``attn.proj``: so a layer that computes
-something else (rotated positions, talking heads) is refused instead of drawn wrongly.
+What it makes of the values must be what goes into ``attn.proj``: so a layer that computes something else (rotated
+positions, talking heads) is refused instead of drawn wrongly.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from franca.errors import ConfigError
 from franca.features.model import FeatureModel, ImageFeatures
-from franca.layers.attention import Attention
 
 TOLERANCE = 0.03  # of the length; bf16 is off by less than 0.01, another computation by far more
 
@@ -84,8 +83,7 @@ class ClassAttention:
         scale = getattr(self._attention, "scale", None)
         scores = query @ key.mT * (query.shape[-1] ** -0.5 if scale is None else scale)  # [heads, L, L]
         weights = scores.softmax(dim=-1)
-        # Ours is known to be plain, and does not call attn.proj where it scales its weights.
-        if not isinstance(self._attention, Attention) and not _agrees(weights @ value, seen.mixed):
+        if not _agrees(weights @ value, seen.mixed):
             raise _unknown(self._name, "its last block does not compute softmax(q k^T) v of its attn.qkv")
         rows, columns = features.patches.shape[1:3]
         if weights.shape[-1] <= rows * columns:

@@ -72,12 +72,6 @@ class Places:
         return f"{self._source.content()} {self._places}"  # type: ignore[attr-defined]
 
 
-def spread(total: int, wanted: int | None) -> list[int]:
-    """So many of ``total`` places at equal distances, beginning with the first; None takes all."""
-    count = total if wanted is None else min(wanted, total)
-    return [number * total // count for number in range(count)]
-
-
 def brought(image: Tensor, size_px: tuple[int, int], fit: str, patch_size_px: int | None) -> Tensor:
     """An image as the model is to see it.
 

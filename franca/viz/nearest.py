@@ -58,8 +58,8 @@ def nearest_patches(
     Raises:
         DataError: A feature is NaN or infinite.
     """
-    own = [_unit(table, int(image), int(image) + 1, projector)[0, point] for image, point in zip(queries, points)]  # noqa: B905
-    wanted = torch.stack(own)  # [q, D]
+    places = zip(queries.tolist(), points.tolist(), strict=True)
+    wanted = torch.stack([_unit(table, image, image + 1, projector)[0, point] for image, point in places])  # [q, D]
     best, which = [], []
     for first in range(0, len(table), BATCH_IMAGES):
         similarity = _unit(table, first, first + BATCH_IMAGES, projector) @ wanted.T  # [B, N, q]

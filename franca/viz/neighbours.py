@@ -9,18 +9,20 @@ import torch
 from torch import Tensor
 
 from franca.data.sample import Source
+from franca.data.subset import evenly_spaced
 from franca.errors import ConfigError
+from franca.evaluation.subject import Progress
 from franca.features.extract import extract
 from franca.features.job import Job
 from franca.features.model import FeatureModel
 from franca.features.preprocess import bring_to
 from franca.features.table import FeatureTable, Wanted
 from franca.models.projector import Projector
-from franca.viz.images import Places, spread
+from franca.viz.images import Places
 from franca.viz.nearest import Nearest, chosen_points, nearest_images, nearest_patches, patch_at
 from franca.viz.settings import NONE, NeighbourSettings
 from franca.viz.sheet import Cell, Drawing, Patch, image_cell
-from franca.viz.view import Progress, no_patches
+from franca.viz.view import no_patches
 
 PATCHES, DISENTANGLED = "patch", "patch, RASA"
 
@@ -49,7 +51,7 @@ class Searched:
             DataError: None can be read.
         """
         _check_points(settings.points)
-        places = Places(source, spread(len(source), settings.search_images))
+        places = Places(source, evenly_spaced(len(source), settings.search_images))
         _check_count(settings.k, len(places), source)
         job = Job(model, places, Wanted(patches=_wants_patches(settings)), settings, device)
         if _wants_patches(settings) and job.probe.patches is None:
@@ -84,7 +86,7 @@ def draw_neighbours(
     Raises:
         DataError: Features are NaN or infinite.
     """
-    queries = torch.tensor(spread(len(searched.table), settings.num_images))
+    queries = torch.tensor(evenly_spaced(len(searched.table), settings.num_images))
     whole = nearest_images(searched.table.embedding, queries, settings.k)
     by_row: list[tuple[str | None, Tensor | None, Nearest]] = [(None, None, whole)]
     for points in _points(searched, settings, queries):

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from franca.data.sample import BadSample, Source
+from franca.data.subset import evenly_spaced
 from franca.errors import ConfigError, DataError
+from franca.evaluation.subject import Progress
 from franca.features.job import Job
 from franca.features.model import ImageFeatures
-from franca.viz.images import brought, spread
-
-Progress = Callable[[str, int, int], None]  # (what is done, images done, images in all)
+from franca.viz.images import brought
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class View:
         Raises:
             DataError: None can be read.
         """
-        places = spread(len(self.source), self.num_images)
+        places = evenly_spaced(len(self.source), self.num_images)
         problems: list[str] = []
         for number, place in enumerate(places):
             try:

@@ -153,6 +153,8 @@ def test_paths_are_taken_as_they_stand() -> None:
     assert read_request(["train=[a.tar, b.tar]", "val=007"]).locations["train"] == ["a.tar", "b.tar"]
     assert read_request(["train=x", "val=007"]).locations["val"] == "007"
     assert read_request(["data=007"]).locations == {"val": "007"}
+    names = ["weights=2024", "rasa=a #b", "segmentation.pictures=1e5", "features.device=0"]
+    assert list(read_request(["data=x", *names]).overrides.values()) == ["2024", "a #b", "1e5", "0"]
     with pytest.raises(ConfigError, match="are the same"):
         read_request(["data=x", "val=y"])
     with pytest.raises(ConfigError, match="key=value"):

@@ -18,8 +18,8 @@ import pytest
 
 from franca.data import bounded_folder, shard_cache
 from franca.data.bounded_folder import BoundedFolder
-from franca.data.openers import FetchError
 from franca.data.shard_cache import RemoteSettings, ShardCache
+from franca.data.streams import FetchError
 
 from .servers import Server, serve
 

@@ -105,7 +105,7 @@ def test_no_readable_image(folder: Path, tars: Path) -> None:
         ("s3://bucket/{0..9}.tar", "auto", "Cannot open s3:// addresses: Install s3fs"),
         ("gopher://host/{0..9}.tar", "auto", "nothing opens gopher://"),
         ("pipe:exit 3", "auto", "None of the 1 tars of pipe:exit 3 can be read"),
-        ("no_such_module:make", "auto", "Cannot make a source of images from no_such_module:make: ModuleNotFoundError"),
+        ("no_such_module:make", "auto", "Cannot make a source of images from no_such_module:make: there is no folder"),
         ("empty", "zip", "Unknown kind of data 'zip'. Expected one of: auto, folder, tar, synthetic"),
         (["empty", "empty"], "folder", "Expected one folder, got 2"),
         ("empty", "tar", "No tar in empty"),

@@ -10,7 +10,14 @@ import torch
 from franca.distributed.process_group import process_group
 from franca.distributed.ranks import Ranks
 from franca.distributed.reduce import is_distributed
-from franca.distributed.together import any_rank, gather, is_rank_zero, on_rank_zero, raise_together
+from franca.distributed.together import (
+    any_rank,
+    gather,
+    is_rank_zero,
+    on_rank_zero,
+    raise_together,
+    raising_together,
+)
 from franca.errors import ConfigError, TooManyBadSamples
 from tests.distributed.ranks import run_ranks
 
@@ -26,6 +33,17 @@ def test_alone_nothing_needs_a_group() -> None:
         assert not is_distributed()
 
 
+def test_alone_an_error_passes_as_it_is() -> None:
+    mine = ConfigError("mine")
+    with pytest.raises(ConfigError) as caught, raising_together():
+        raise mine
+    assert caught.value is mine
+    with pytest.raises(ZeroDivisionError), raising_together():
+        raise ZeroDivisionError
+    with raising_together():
+        pass
+
+
 def _settle(rank: int, folder: Path) -> dict[str, object]:
     def write() -> str:
         (folder / "written").open("x").close()  # fails where another rank was here
@@ -36,11 +54,18 @@ def _settle(rank: int, folder: Path) -> dict[str, object]:
     raise_together(None)
     with pytest.raises(TooManyBadSamples) as bad:
         raise_together(TooManyBadSamples(f"bad on {rank}") if rank == 1 else None)
+    with pytest.raises(TooManyBadSamples) as met, raising_together():
+        _fail_on(1, rank)
     with pytest.raises(FileExistsError):
         on_rank_zero(write)
     with pytest.raises(ConfigError) as refused:
         on_rank_zero(_refuse)
-    return found | {"errors": [(str(e.value), e.value.met_on_rank) for e in (bad, refused)]}
+    return found | {"errors": [(str(e.value), e.value.met_on_rank) for e in (bad, met, refused)]}
+
+
+def _fail_on(rank: int, mine: int) -> None:
+    if mine == rank:
+        raise TooManyBadSamples(f"met on {rank}")
 
 
 def _refuse() -> None:
@@ -53,5 +78,5 @@ def test_all_ranks_find_the_same(tmp_path: Path) -> None:
             "written": "by 0",
             "gathered": [0, 10],
             "any": [True, False],
-            "errors": [("bad on 1", 1), ("no", 0)],
+            "errors": [("bad on 1", 1), ("met on 1", 1), ("no", 0)],
         }

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from franca.data.sample import Sample
 from franca.errors import ConfigError, DataError
-from franca.evaluation.evaluate import evaluate
+from franca.evaluation.evaluate import check_sources, evaluate
 from franca.evaluation.protocols import read_options
 from franca.features.settings import FeatureSettings
 
@@ -165,4 +165,25 @@ def test_options_are_checked_before_anything_is_read(protocol: str, options: dic
         evaluate(
             MeanColour(), train, Colours(9), read_options([protocol], options).protocols, name="m", features=FEATURES
         )
+    assert train.reads == []
+
+
+@pytest.mark.parametrize(
+    ("protocol", "options", "message"),
+    [
+        ("segmentation", {"scales": []}, r"scales=\[\]: expected at least one value"),
+        ("segmentation", {"scale_range": [2.0, 1.0]}, "the smaller one first"),
+        ("incontext", {"seeds": []}, r"seeds=\[\]: expected at least one value"),
+        ("overcluster", {"num_clusters": [], "seeds": []}, r"num_clusters=\[\], seeds=\[\]: expected at least"),
+    ],
+)
+def test_options_of_dense_protocols_are_checked_too(protocol: str, options: dict[str, Any], message: str) -> None:
+    class Masked(Colours):
+        """Never read, so its masks need not be there."""
+
+        mask_names = ("red", "green", "blue")
+
+    train = Masked(9)
+    with pytest.raises(ConfigError, match=message):
+        check_sources(read_options([protocol], options).protocols, {"train": train, "val": Masked(9)})
     assert train.reads == []

@@ -56,6 +56,16 @@ def test_the_same_minimum_as_scikit_learn(n: int, width: int, num_classes: int, 
         assert accuracy == pytest.approx(reference.score(queries.double().numpy(), val.labels), abs=0.004)
 
 
+@pytest.mark.parametrize("value", [0.0, 0.1, -1000.3])
+def test_features_that_never_change_leave_the_intercept(value: float) -> None:
+    """As a collapsed model gives them; the best answer is then the most frequent class."""
+    labels = torch.tensor([0] * 3 + [1] * 5 + [2] * 2)
+    found = fit(torch.full((10, 4), value), labels, [1e-6, 1.0, 1e5], num_classes=3)
+    p = found.logits(torch.full((2, 4), value)).softmax(-1)
+    assert found.converged.all()
+    torch.testing.assert_close(p, torch.tensor([0.3, 0.5, 0.2]).expand_as(p), atol=1e-3, rtol=0)
+
+
 def test_classes_that_can_be_told_apart_entirely() -> None:
     """Here the loss itself goes to nothing, and with it what fp32 has to tell apart."""
     train = data(80, 60, 4)

@@ -36,7 +36,7 @@ def test_every_yaml_has_its_protocol() -> None:
 def test_protocols_run_on_features(name: str) -> None:
     settings = read_options([name], {"epochs": 1} if name == "linear" else {}).protocols[name]
     tables = {"train": clusters(60, seed=0), "val": clusters(30, seed=1)}
-    subject: Any = SimpleNamespace(table=tables.__getitem__, device=torch.device("cpu"))
+    subject: Any = SimpleNamespace(table=tables.__getitem__, device=torch.device("cpu"), should_stop=None)
     result = PROTOCOLS[name].judge(subject, settings)
     assert result.protocol == name
     assert next(iter(result.metrics)).startswith("top1") and all(0 <= value <= 1 for value in result.metrics.values())
@@ -47,6 +47,12 @@ def test_a_plain_key_sets_every_protocol_that_has_it() -> None:
     knn, linear = options.protocols["knn"], options.protocols["linear"]
     assert knn.prefixes and linear.prefixes
     assert (linear.epochs, knn.k) == (3, 5)
+
+
+@pytest.mark.parametrize("keys", [("linear.epochs", "epochs"), ("epochs", "linear.epochs")])
+def test_a_key_of_one_protocol_counts_more_than_a_plain_one(keys: tuple[str, str]) -> None:
+    values = {"linear.epochs": 3, "epochs": 7}
+    assert read_options(ALL, {key: values[key] for key in keys}).protocols["linear"].epochs == 3
 
 
 def test_a_plain_key_never_means_features_and_a_protocol() -> None:

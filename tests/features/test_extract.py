@@ -212,6 +212,17 @@ def test_a_model_that_fails_on_the_way_is_told_too(error: Exception, kind: type[
     assert caught.value.__cause__ is error
 
 
+def test_a_model_whose_width_follows_the_batch_is_told() -> None:
+    class Whimsical(nn.Module):
+        """Gives one image its pixels, several their mean colours."""
+
+        def forward(self, images: Tensor) -> Tensor:
+            return images.flatten(1) if len(images) == 1 else images.mean((2, 3))
+
+    with pytest.raises(ConfigError, match=r"3 dimensions for 3 images and 768 for one; expected \[B, D\]"):
+        extract(Whimsical(), Images(), image_size_px=16, batch_size=3, workers=0, cache=False)
+
+
 def failing_ranks(rank: int) -> tuple[str, bool]:
     """What is told, and whether what it was raised from is known, where the second rank alone fails."""
     model = Mean() if rank == 0 else FailsOnMany(ZeroDivisionError("no"))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from franca.batch import Skipped
+from franca.distributed import cores
 from franca.features.images import LabelledImage, default_workers, to_batch
 
 
@@ -24,3 +26,11 @@ def test_a_batch_of_nothing() -> None:
 def test_a_handful_of_images_starts_no_process() -> None:
     assert default_workers(10) == 0
     assert 0 <= default_workers(10**9) <= 8
+
+
+def test_ranks_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cores, "usable_cores", lambda: 16)
+    alone = default_workers(10**9)
+    for name, value in {"RANK": 1, "WORLD_SIZE": 4, "LOCAL_RANK": 1, "LOCAL_WORLD_SIZE": 4}.items():
+        monkeypatch.setenv(name, str(value))
+    assert (alone, default_workers(10**9)) == (8, 3)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from franca.layers.layer_scale import LayerScale, folding_is_faster, scaled_linear
 
@@ -33,6 +33,41 @@ def test_weights_are_scaled_in_training_and_where_tokens_are_many() -> None:
         assert not folding_is_faster(layer, few)
         assert folding_is_faster(layer, many)
     assert not folding_is_faster(layer.half(), many)
+
+
+class Doubled(nn.Linear):
+    """Stands for every layer that does more than its weights say: LoRA, quantised, noisy."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * super().forward(x)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_layer_of_another_type_is_called(training: bool) -> None:
+    layer, gamma, x = Doubled(3, 5), torch.randn(5), torch.randn(50, 3)
+    wrapped = nn.Sequential(layer)  # has no weights of its own
+    with torch.set_grad_enabled(training):
+        assert torch.equal(scaled_linear(layer, x, gamma), layer(x) * gamma)
+        assert torch.equal(scaled_linear(wrapped, x, gamma), layer(x) * gamma)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_layer_with_a_hook_is_called(training: bool) -> None:
+    layer, gamma, x, seen = nn.Linear(3, 5), torch.randn(5), torch.randn(50, 3), []
+    layer.register_forward_hook(lambda _, inputs, output: seen.append(output.shape))
+    with torch.set_grad_enabled(training):
+        scaled_linear(layer, x, gamma)
+    assert seen == [(50, 5)]
+
+
+def test_a_layer_without_bias() -> None:
+    layer, gamma, x = nn.Linear(3, 5, bias=False), torch.randn(5), torch.randn(50, 3)
+    torch.testing.assert_close(scaled_linear(layer, x, gamma), layer(x) * gamma)
+
+
+def test_sizes_are_found_on_the_meta_device() -> None:
+    layer = nn.Linear(3, 5, device="meta")
+    assert scaled_linear(layer, torch.empty(2, 3, device="meta"), torch.empty(5, device="meta")).shape == (2, 5)
 
 
 def test_gradients_are_those_of_the_product() -> None:

@@ -2,9 +2,17 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from franca.errors import DataError
 from franca.layers.patch_embed import PatchEmbed
+
+
+class Doubled(nn.Module):
+    """Stands for what users add to a layer."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * x
 
 
 @pytest.mark.parametrize("in_chans", [1, 3, 4])
@@ -21,6 +29,21 @@ def test_crop_is_what_the_convolution_does_with_other_sizes() -> None:
     images = torch.randn(2, 3, 11, 14)
     maps = layer.proj(images)  # [2, 7, 2, 3]
     torch.testing.assert_close(layer(layer.fit(images, "crop")), maps.flatten(2).transpose(1, 2))
+
+
+def test_a_projection_of_another_type_is_called() -> None:
+    layer, images = PatchEmbed(4, 3, 7), torch.randn(2, 3, 8, 12)
+    expected = 2 * layer(images)
+    layer.proj = nn.Sequential(layer.proj, Doubled())
+    torch.testing.assert_close(layer(images), expected)
+
+
+def test_hooks_on_the_projection_are_called() -> None:
+    layer, images, seen = PatchEmbed(4, 3, 7), torch.randn(2, 3, 8, 12), []
+    expected = layer(images)
+    layer.proj.register_forward_hook(lambda _, inputs, output: seen.append(output.shape))
+    torch.testing.assert_close(layer(images), expected)
+    assert seen == [(2, 7, 2, 3)]
 
 
 def test_every_size_gives_its_grid() -> None:

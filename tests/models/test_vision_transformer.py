@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.nn.modules.module import register_module_forward_hook
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from franca.errors import ConfigError, DataError
 from franca.layers.attention import Attention, set_attention
+from franca.layers.block import Block
 from franca.models.check import block_indices
 from franca.models.features import Features
 from franca.models.registry import RELEASES, build_release
@@ -25,6 +28,18 @@ def small(**options: Any) -> VisionTransformer:
     model = VisionTransformer(**{**SMALL, **options})
     reference.randomize(model)
     return model
+
+
+class Flops(TorchDispatchMode):
+    """Counts as torch's FlopCounterMode does, but without hooks on modules, which the model would notice."""
+
+    total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if count := flop_registry.get(func._overloadpacket):
+            self.total += count(*args, **(kwargs or {}), out_val=result)
+        return result
 
 
 def tensors(features: Features) -> list[Tensor]:
@@ -147,11 +162,11 @@ def test_class_embeddings_do_not_hold_the_patches_in_memory() -> None:
 @torch.no_grad()
 def test_inference_without_the_patches_of_the_last_block(options: dict[str, Any]) -> None:
     model, images, masks = small(**options), torch.randn(2, 3, 12, 8), torch.eye(2, 6).bool()
-    with FlopCounterMode(display=False) as alone:
+    with Flops() as alone:
         cls = model(images, masks)
-    with FlopCounterMode(display=False) as everything:
+    with Flops() as everything:
         expected = model.features(images, masks).cls
-    assert alone.get_total_flops() < everything.get_total_flops()
+    assert 0 < alone.total < everything.total
     torch.testing.assert_close(cls, expected, rtol=1e-5, atol=1e-6)
     assert cls.untyped_storage().nbytes() == cls.nbytes
 
@@ -164,6 +179,48 @@ def test_hooks_on_the_last_block_see_every_token(part: str) -> None:
     model.blocks[-1].get_submodule(part).register_forward_hook(lambda _, inputs, output: seen.append(output))
     assert torch.equal(model(images), expected)
     assert [output.shape[0] for output in seen] == [2 * 7]
+
+
+@pytest.mark.parametrize("name", [name for name, part in small().named_modules() if isinstance(part, nn.Linear)])
+@pytest.mark.parametrize("training", [True, False])
+def test_hooks_on_linear_layers_see_every_token(name: str, training: bool) -> None:
+    """Also where a layer scale would be multiplied into the weights: in training, and in inference on many tokens."""
+    model, images, seen = small(), torch.randn(20, 3, 12, 8), []
+    expected = model(images).detach()
+    model.get_submodule(name).register_forward_hook(lambda _, inputs, output: seen.append(output.shape[0]))
+    with torch.set_grad_enabled(training):
+        torch.testing.assert_close(model(images), expected, rtol=1e-5, atol=1e-5)
+    assert seen == [20 * 7]
+
+
+@torch.no_grad()
+def test_hooks_on_all_modules_see_every_block() -> None:
+    model, seen = small(), []
+    handle = register_module_forward_hook(lambda module, inputs, output: seen.append(type(module)))
+    try:
+        model(torch.randn(2, 3, 12, 8))
+    finally:
+        handle.remove()
+    assert seen.count(Block) == len(model.blocks)
+
+
+@torch.no_grad()
+def test_blocks_may_be_cut_off() -> None:
+    model, images = small(), torch.randn(2, 3, 12, 8)
+    for depth in (2, 1, 0):
+        model.blocks = model.blocks[:depth]
+        torch.testing.assert_close(model(images), model.features(images).cls, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize("gradients", [True, False])
+def test_traces_of_torch_jit(gradients: bool) -> None:
+    """torch.jit.trace checks itself: it runs the model again without gradients and compares graphs."""
+    model, images = small(num_registers=1), torch.randn(2, 3, 16, 8)
+    with torch.set_grad_enabled(gradients):
+        traced = torch.jit.trace(model, images)
+    many = torch.randn(30, 3, 16, 8)
+    torch.testing.assert_close(traced(many), model(many), rtol=1e-5, atol=1e-5)
 
 
 @torch.no_grad()

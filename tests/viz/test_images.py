@@ -12,13 +12,8 @@ from PIL import Image
 
 from franca.data.sample import BadSample, Sample
 from franca.features.preprocess import bring_to
-from franca.viz.images import OneImage, Places, brought, kept_size, spread
+from franca.viz.images import OneImage, Places, brought, kept_size
 from tests.viz.views import drawn
-
-
-def test_places_are_spread_evenly() -> None:
-    assert spread(10, 4) == [0, 2, 5, 7]
-    assert spread(3, 8) == spread(3, None) == [0, 1, 2]
 
 
 @pytest.mark.parametrize("shape", [(300, 400), (400, 300), (100, 900), (7, 7)])

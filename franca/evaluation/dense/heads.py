@@ -13,9 +13,8 @@ from franca.errors import DataError
 from franca.evaluation.dense.pixel_loss import Lattice, pixel_loss
 from franca.evaluation.dense.sampling import masks_of
 from franca.evaluation.dense.variants import Variant
+from franca.features.extract import Progress
 from franca.features.patches import PatchBatch, PatchTable
-
-Progress = Callable[[int, int], None]  # (steps done, steps in all)
 
 
 @dataclass(frozen=True)

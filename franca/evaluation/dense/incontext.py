@@ -11,12 +11,15 @@ from torch.nn.functional import interpolate, normalize
 
 from franca.config.schema import option
 from franca.distributed.reduce import sum_over_ranks
+from franca.distributed.together import raising_together
 from franca.errors import DataError
+from franca.evaluation.choices import check_some
 from franca.evaluation.dense.confusion import SegmentationScores, confusion_matrix, scores
 from franca.evaluation.dense.sampling import (
     PatchSample,
     batches_of_this_rank,
     budget_of,
+    check_labelled,
     draw_patches,
     mask_classes,
     masks_of,
@@ -25,9 +28,10 @@ from franca.evaluation.dense.sampling import (
 from franca.evaluation.dense.stages import Stages
 from franca.evaluation.dense.summary import OCCURRING, iou_by_class, summarise
 from franca.evaluation.dense.variants import Variant, variants, with_full_width
+from franca.evaluation.known import Known
 from franca.evaluation.report import Result
 from franca.evaluation.subject import Subject
-from franca.features.patches import PatchTable
+from franca.features.patches import PatchBatch, PatchTable
 from franca.features.table import Wanted
 
 MAX_SIMILARITIES = 1 << 26  # held at once: 256 MiB in fp32
@@ -94,6 +98,11 @@ class Memory:
         return torch.cat(found)
 
 
+def check_before(settings: IncontextSettings, known: Known) -> None:
+    """Raises a ConfigError where nothing would be drawn; to be asked before features are computed."""
+    check_some(seeds=settings.seeds)
+
+
 def run(subject: Subject, settings: IncontextSettings) -> Result:
     """Mean IoU on the validation images when each patch takes what its neighbours among training patches vote for.
 
@@ -101,7 +110,8 @@ def run(subject: Subject, settings: IncontextSettings) -> Result:
     taken.
 
     Raises:
-        DataError: The images have no masks, other classes in train and val, or fewer training patches than k.
+        DataError: The images have no masks, other classes in train and val, no labelled pixel, or fewer training
+            patches than k.
 
     Source:
         Balažević et al., Towards In-Context Scene Understanding (2023), called HummingBird. There and in Franca the
@@ -109,6 +119,7 @@ def run(subject: Subject, settings: IncontextSettings) -> Result:
     """
     train, val = subject.patches("train"), subject.patches("val")
     names = mask_classes(train, val)
+    check_labelled("val", val)
     budget = budget_of(settings.memory_mib, 2 * train.width + len(names))  # as drawn, and as unit vectors
     runs: dict[str, list[SegmentationScores]] = {}
     kinds = variants(train.width, subject.projector, prefixes=settings.prefixes)
@@ -149,12 +160,21 @@ def _judge(
     """The confusion matrix over the images of all ranks."""
     num_classes = memory.votes.shape[1]
     confusion = torch.zeros(num_classes, num_classes + 1, dtype=torch.int64)
-    for batch in batches_of_this_rank(val):
-        patches = variant(batch.patches.to(memory.keys.device))  # [B, h, w, d]
-        votes = memory.predict(patches.flatten(0, 2), settings.k, settings.temperature)
-        votes = votes.view(*patches.shape[:3], num_classes).permute(0, 3, 1, 2)  # [B, C, h, w]
-        for image, mask in zip(votes, masks_of(batch), strict=True):
-            enlarged = interpolate(image[None], size=mask.shape, mode="bilinear", align_corners=False)
-            confusion += confusion_matrix(enlarged[0].argmax(0), mask.to(enlarged.device), num_classes)
-        step()
+    with raising_together():
+        for batch in batches_of_this_rank(val):
+            confusion += _confusion_of(batch, memory, variant, settings)
+            step()
     return sum_over_ranks(confusion)
+
+
+def _confusion_of(batch: PatchBatch, memory: Memory, variant: Variant, settings: IncontextSettings) -> Tensor:
+    """The confusion matrix over the images of a batch."""
+    num_classes = memory.votes.shape[1]
+    patches = variant(batch.patches.to(memory.keys.device))  # [B, h, w, d]
+    votes = memory.predict(patches.flatten(0, 2), settings.k, settings.temperature)
+    votes = votes.view(*patches.shape[:3], num_classes).permute(0, 3, 1, 2)  # [B, C, h, w]
+    confusion = torch.zeros(num_classes, num_classes + 1, dtype=torch.int64)
+    for image, mask in zip(votes, masks_of(batch), strict=True):
+        enlarged = interpolate(image[None], size=mask.shape, mode="bilinear", align_corners=False)
+        confusion += confusion_matrix(enlarged[0].argmax(0), mask.to(enlarged.device), num_classes)
+    return confusion

@@ -13,16 +13,25 @@ from torch import Tensor
 from franca.config.schema import option
 from franca.distributed.together import share_of
 from franca.errors import DataError
+from franca.evaluation.choices import check_some
 from franca.evaluation.dense.confusion import SegmentationScores, scores
 from franca.evaluation.dense.exact import exact_device
 from franca.evaluation.dense.kmeans import Clusters, kmeans
 from franca.evaluation.dense.matching import confusion_of, many_to_one, one_to_one
 from franca.evaluation.dense.repeats import Repeats
-from franca.evaluation.dense.sampling import BATCH_IMAGES, budget_of, draw_patches, mask_classes, masks_of
+from franca.evaluation.dense.sampling import (
+    BATCH_IMAGES,
+    budget_of,
+    check_labelled,
+    draw_patches,
+    mask_classes,
+    masks_of,
+)
 from franca.evaluation.dense.stages import Stages
 from franca.evaluation.dense.summary import OCCURRING, iou_by_class
 from franca.evaluation.dense.variants import Variant, is_prefix, variants, with_full_width
 from franca.evaluation.dense.votes import patch_votes, shrink
+from franca.evaluation.known import Known
 from franca.evaluation.report import Result
 from franca.evaluation.spread import spread
 from franca.evaluation.subject import Subject
@@ -30,7 +39,7 @@ from franca.features.patches import PatchTable
 from franca.features.table import Wanted
 
 MATCHINGS = {"": many_to_one, "_hungarian": one_to_one}
-Job: TypeAlias = tuple[Variant, int, int]  # what is clustered, number of clusters, seed
+Trial: TypeAlias = tuple[Variant, int, int]  # what is clustered, number of clusters, seed
 Found: TypeAlias = dict[str, SegmentationScores]  # by matching
 
 
@@ -62,6 +71,11 @@ def wanted(settings: OverclusterSettings) -> Wanted:
     return Wanted(patches=True, masks=True)
 
 
+def check_before(settings: OverclusterSettings, known: Known) -> None:
+    """Raises a ConfigError where nothing would be clustered; to be asked before features are computed."""
+    check_some(num_clusters=settings.num_clusters, seeds=settings.seeds)
+
+
 def run(subject: Subject, settings: OverclusterSettings) -> Result:
     """Mean IoU of clusters of validation patches, each taken for a class by the masks themselves.
 
@@ -69,7 +83,7 @@ def run(subject: Subject, settings: OverclusterSettings) -> Result:
     cluster at most.
 
     Raises:
-        DataError: The images have no masks, or fewer patches than clusters.
+        DataError: The images have no masks, no labelled pixel, or fewer patches than clusters.
 
     Source:
         Ziegler and Asano, Leopart (2022). They match clusters to classes greedily by precision, which is
@@ -77,19 +91,20 @@ def run(subject: Subject, settings: OverclusterSettings) -> Result:
     """
     val = subject.patches("val")
     names = mask_classes(val)
+    check_labelled("val", val)
     kinds = variants(val.width, subject.projector, prefixes=settings.prefixes)
-    jobs: list[Job] = list(product(kinds, settings.num_clusters, settings.seeds))
+    trials: list[Trial] = list(product(kinds, settings.num_clusters, settings.seeds))
     device = exact_device(subject.device)
-    stages = Stages(subject.progress, "clusters", len(share_of(jobs)), settings.restarts * settings.max_iterations)
+    stages = Stages(subject.progress, "clusters", len(share_of(trials)), settings.restarts * settings.max_iterations)
 
-    def judge(job: Job) -> Found:
-        clusters = _cluster(val, job, settings, device, stages.step)
+    def judge(trial: Trial) -> Found:
+        clusters = _cluster(val, trial, settings, device, stages.step)
         stages.end_piece()
-        overlap = _overlap(val, clusters, job[0], len(names), settings.mask_px)
+        overlap = _overlap(val, clusters, trial[0], len(names), settings.mask_px)
         return {name: scores(confusion_of(overlap, match(overlap))) for name, match in MATCHINGS.items()}
 
-    scored = spread(jobs, judge)
-    found = {_key(job): by_matching for job, by_matching in zip(jobs, scored, strict=True)}
+    scored = spread(trials, judge)
+    found = {_key(trial): by_matching for trial, by_matching in zip(trials, scored, strict=True)}
 
     metrics: dict[str, float] = {}
     numbers: dict[str, float] = {}
@@ -104,15 +119,15 @@ def run(subject: Subject, settings: OverclusterSettings) -> Result:
     return Result("overcluster", metrics, asdict(settings), (OCCURRING,), numbers, iou_by_class(headline, names))
 
 
-def _key(job: Job) -> tuple[str, int, int]:
-    variant, number, seed = job
+def _key(trial: Trial) -> tuple[str, int, int]:
+    variant, number, seed = trial
     return variant.suffix, number, seed
 
 
 def _cluster(
-    table: PatchTable, job: Job, settings: OverclusterSettings, device: torch.device, step: Callable[[], None]
+    table: PatchTable, trial: Trial, settings: OverclusterSettings, device: torch.device, step: Callable[[], None]
 ) -> Clusters:
-    variant, number, seed = job
+    variant, number, seed = trial
     budget = min(number * settings.patches_per_cluster, budget_of(settings.memory_mib, 2 * table.width))
     sample = variant(draw_patches(table, budget, seed=seed).patches.to(device))
     if len(sample) < number:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from franca.config.schema import option
 from franca.distributed.reduce import sum_over_ranks
-from franca.distributed.together import share_of
+from franca.distributed.together import raising_together, share_of
 from franca.errors import DataError
 from franca.evaluation.dense.entropy import SpatialEntropy, shuffled, spatial_entropy
 from franca.evaluation.dense.exact import exact_device
@@ -120,11 +120,12 @@ def position_errors(
     """Errors of each regression on all patches of a table."""
     place = positions(table.grid).to(device)
     sums = torch.zeros(len(kinds), 2, 2, dtype=torch.float64)  # variant, absolute or squared, row or column
-    for batch in batches_of_this_rank(table):
-        patches = batch.patches.to(device).double().flatten(1, 2)  # [B, N, D]
-        for kind, regression, into in zip(kinds, regressions, sums, strict=True):
-            error = regression(kind(patches)) - place
-            into += torch.stack([error.abs().sum((0, 1)), error.square().sum((0, 1))]).cpu()
+    with raising_together():
+        for batch in batches_of_this_rank(table):
+            patches = batch.patches.to(device).double().flatten(1, 2)  # [B, N, D]
+            for kind, regression, into in zip(kinds, regressions, sums, strict=True):
+                error = regression(kind(patches)) - place
+                into += torch.stack([error.abs().sum((0, 1)), error.square().sum((0, 1))]).cpu()
     means = sum_over_ranks(sums) / (len(table) * len(place))
     variance = place.var(0, correction=0).cpu()
     return [PositionError(float((1 - squared / variance).mean()), absolute) for absolute, squared in means]

@@ -8,6 +8,8 @@ from statistics import fmean, stdev
 
 from scipy.stats import t as student
 
+CONFIDENCE = 0.95
+
 
 @dataclass(frozen=True)
 class Repeats:
@@ -34,7 +36,7 @@ class Repeats:
     def half_interval(self) -> float:
         """Half the width of the 95 % interval of the mean, by Student's t; 0 for one run."""
         count = len(self.values)
-        return float(student.ppf(0.975, count - 1)) * self.std / count**0.5 if count > 1 else 0.0
+        return float(student.ppf((1 + CONFIDENCE) / 2, count - 1)) * self.std / count**0.5 if count > 1 else 0.0
 
     def numbers(self, metric: str) -> dict[str, float]:
         """Spread and interval by name, as a report shows them beside the mean."""

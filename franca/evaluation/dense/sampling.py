@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from franca.data.segmentation.masks import IGNORE
 from franca.distributed.together import share_of
 from franca.errors import DataError
 from franca.evaluation.dense.votes import patch_votes
@@ -99,6 +100,12 @@ def masks_of(batch: PatchBatch) -> Tensor:
     if batch.masks is None:
         raise DataError(NO_MASKS)
     return batch.masks
+
+
+def check_labelled(role: str, table: PatchTable) -> None:
+    """Raises a DataError where no pixel of any mask has a class; stops reading at the first that has one."""
+    if table.masks is None or not any((masks != IGNORE).any() for masks in table.masks.split(BATCH_IMAGES)):
+        raise DataError(f"{role}= has no labelled pixel: all masks are {IGNORE} (ignore). Give masks with classes")
 
 
 def mask_classes(*tables: PatchTable) -> tuple[str, ...]:

@@ -4,28 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 from franca.config.schema import option
 from franca.data.segmentation.pairs import mask_names_of
 from franca.distributed.together import is_rank_zero
 from franca.errors import ConfigError
+from franca.evaluation.choices import check_some
 from franca.evaluation.dense.confusion import scores
 from franca.evaluation.dense.crops import CropSource
 from franca.evaluation.dense.heads import Training, train_heads
 from franca.evaluation.dense.pictures import write_picture
-from franca.evaluation.dense.sampling import check_same_classes
+from franca.evaluation.dense.sampling import check_labelled, check_same_classes
 from franca.evaluation.dense.summary import OCCURRING, iou_by_class, summarise
 from franca.evaluation.dense.validation import judge_heads
 from franca.evaluation.dense.variants import variants, with_full_width
 from franca.evaluation.dense.windows import Windows
+from franca.evaluation.known import Known
 from franca.evaluation.report import Result
-from franca.evaluation.subject import Subject
+from franca.evaluation.subject import Subject, lacking
 from franca.features.extract import extract
 from franca.features.job import Job
 from franca.features.patches import PatchTable
-from franca.features.table import CLASS_EMBEDDING, Wanted
+from franca.features.table import CLASS_EMBEDDING, FeatureTable, Wanted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,23 +73,31 @@ def wanted(settings: SegmentationSettings) -> Wanted:
     return CLASS_EMBEDDING
 
 
+def check_before(settings: SegmentationSettings, known: Known) -> None:
+    """Raises a ConfigError where scales are missing or out of order; to be asked before features are computed."""
+    check_some(scales=settings.scales)
+    _scale_range(settings)
+
+
 def run(subject: Subject, settings: SegmentationSettings) -> Result:
     """Mean IoU on whole validation images, at the resolution of their masks.
 
     Raises:
         ConfigError: ``scale_range`` is not two numbers in order.
-        DataError: The images have no masks, other classes in train and val, or the model no patches.
+        DataError: The images have no masks, other classes in train and val, no labelled pixel, or the model no patches.
 
     Source:
         Section 5 of the paper, which follows DINOv2 with mmsegmentation. There crops are drawn anew in every pass
         (``augment=true``), and the logits of patches are enlarged after batch statistics of enlarged features.
     """
     names = _class_names(subject)
-    crops = _crops(subject, settings)
+    tables = _tables(subject, settings)
+    crops = partial(_patches, tables)
     first = crops(0)
+    check_labelled("train", first)
     kinds = variants(first.width, subject.projector, prefixes=settings.prefixes)
     training = _training(settings, len(first))
-    heads = train_heads(crops, kinds, len(names), training, subject.device, _progress(subject, "head"))
+    heads = train_heads(crops, kinds, len(names), training, subject.device, subject.progress_of("head"))
     size_px = subject.job("train").size_px
     found = judge_heads(
         heads,
@@ -95,7 +105,7 @@ def run(subject: Subject, settings: SegmentationSettings) -> Result:
         Windows(size_px, settings.stride, tuple(settings.scales)),
         len(names),
         num_examples=0 if settings.pictures is None else settings.num_pictures,
-        progress=_progress(subject, "windows"),
+        progress=subject.progress_of("windows"),
     )
     if settings.pictures is not None and is_rank_zero():
         write_picture(Path(settings.pictures).expanduser() / "segmentation.png", found.examples)
@@ -105,7 +115,8 @@ def run(subject: Subject, settings: SegmentationSettings) -> Result:
         metrics = with_full_width(metrics, kinds[0].width)
     about = asdict(settings) | {"crop_px": list(size_px), "steps": training.steps}
     by_class = iou_by_class(runs[""], names)
-    return Result("segmentation", metrics, about, (OCCURRING,), numbers, by_class)
+    notes = (*lacking("train", tables(0).skipped), *lacking("val", found.skipped), OCCURRING)
+    return Result("segmentation", metrics, about, notes, numbers, by_class)
 
 
 def _class_names(subject: Subject) -> tuple[str, ...]:
@@ -114,16 +125,14 @@ def _class_names(subject: Subject) -> tuple[str, ...]:
     return train
 
 
-def _crops(subject: Subject, settings: SegmentationSettings) -> Callable[[int], PatchTable]:
-    """Patch features of the crops of an epoch; the last one is kept at hand."""
-    if len(settings.scale_range) != 2 or settings.scale_range[0] > settings.scale_range[1]:
-        raise ConfigError(f"scale_range={settings.scale_range}: expected two numbers, the smaller one first")
+def _tables(subject: Subject, settings: SegmentationSettings) -> Callable[[int], FeatureTable]:
+    """Features of the crops of an epoch; the last ones are kept at hand."""
     job = subject.job("train")
     red, green, blue = (round(255 * mean) for mean in job.model.preprocessing.mean)
     source = CropSource(
         job.source,
         job.size_px,
-        (settings.scale_range[0], settings.scale_range[1]),
+        _scale_range(settings),
         flip=settings.augment,
         seed=settings.seed,
         fill=(red, green, blue),
@@ -136,15 +145,25 @@ def _crops(subject: Subject, settings: SegmentationSettings) -> Callable[[int], 
     )
 
     @lru_cache(maxsize=1)
-    def features(epoch: int) -> PatchTable:
+    def features(epoch: int) -> FeatureTable:
         crops = replace(source, epoch=epoch)
         cut = Job(job.model, crops, Wanted(patches=True, masks=True), as_they_are, job.device)
-        patches = extract(cut, _progress(subject, "crops")).patches
-        if patches is None:
-            raise ConfigError(f"{job.model.name} gives no patch embeddings; this protocol judges them")
-        return patches
+        return extract(cut, subject.progress_of("crops"))
 
     return features if settings.augment else lambda epoch: features(0)
+
+
+def _patches(tables: Callable[[int], FeatureTable], epoch: int) -> PatchTable:
+    patches = tables(epoch).patches
+    if patches is None:
+        raise ConfigError("the model gives no patch embeddings; this protocol judges them")
+    return patches
+
+
+def _scale_range(settings: SegmentationSettings) -> tuple[float, float]:
+    if len(settings.scale_range) != 2 or settings.scale_range[0] > settings.scale_range[1]:
+        raise ConfigError(f"scale_range={settings.scale_range}: expected two numbers, the smaller one first")
+    return settings.scale_range[0], settings.scale_range[1]
 
 
 def _training(settings: SegmentationSettings, num_images: int) -> Training:
@@ -158,8 +177,3 @@ def _training(settings: SegmentationSettings, num_images: int) -> Training:
         settings.pixel_stride,
         settings.seed,
     )
-
-
-def _progress(subject: Subject, name: str) -> Callable[[int, int], None] | None:
-    progress = subject.progress
-    return None if progress is None else lambda done, total: progress(name, done, total)

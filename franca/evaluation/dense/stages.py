@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-Progress = Callable[[str, int, int], None]  # (name of the bar, steps done, steps in all)
+from franca.evaluation.subject import Progress
 
 
 class Stages:

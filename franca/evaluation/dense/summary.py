@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import isnan
 from statistics import fmean
 
 from franca.evaluation.dense.confusion import SegmentationScores
@@ -39,7 +40,7 @@ def iou_by_class(runs: Sequence[SegmentationScores], class_names: Sequence[str])
     found = {}
     for index, name in enumerate(class_names):
         values = [float(run.iou[index]) for run in runs]
-        values = [value for value in values if value == value]  # NaN where the class does not occur
+        values = [value for value in values if not isnan(value)]  # the class does not occur
         if values:
             found[name] = fmean(values)
     return found

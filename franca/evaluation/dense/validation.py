@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from franca.batch import Skipped
 from franca.data.sample import BadSample, Sample, Source
 from franca.distributed.reduce import sum_over_ranks
-from franca.distributed.together import gather, raise_together, share_of
-from franca.errors import DataError, FrancaError
+from franca.distributed.together import gather, raising_together, share_of
+from franca.errors import DataError
 from franca.evaluation.dense.confusion import confusion_matrix
 from franca.evaluation.dense.heads import Head
 from franca.evaluation.dense.windows import Windows
+from franca.features.extract import Progress
 from franca.features.images import default_workers, start_worker
 from franca.features.job import Job
-
-Progress = Callable[[int, int], None]  # (images done, images to do) of this rank
+from franca.features.table import Wanted
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Judgement:
 
     confusions: list[Tensor]  # of each head, [C, C + 1] int64
     examples: list[Example]  # in the order of the images
+    skipped: list[Skipped]  # images that cannot be read
 
 
 def judge_heads(
@@ -57,15 +59,18 @@ def judge_heads(
     Raises:
         DataError: No image could be read, or a mask is wrong.
     """
+    job = replace(job, wanted=Wanted(patches=True))  # heads read patches, whatever tables are to hold
     num_images = len(job.source)
     shown = {index * (num_images - 1) // max(1, num_examples - 1) for index in range(num_examples)}
     confusions = torch.zeros(len(heads), num_classes, num_classes + 1, dtype=torch.int64)
     examples: dict[int, Example] = {}
-    failure: FrancaError | None = None
-    try:
+    skipped: list[Skipped] = []
+    with raising_together():
         mine = share_of(range(num_images))
         for done, (index, sample) in enumerate(zip(mine, _read(job, mine), strict=True), start=1):
-            if sample is not None:
+            if isinstance(sample, Skipped):
+                skipped.append(sample)
+            else:
                 predictions, mask = _predict(heads, job, windows, sample), _mask_of(sample)
                 for prediction, confusion in zip(predictions, confusions, strict=True):
                     confusion += confusion_matrix(prediction, mask, num_classes)
@@ -73,18 +78,16 @@ def judge_heads(
                     examples[index] = Example(sample.image, mask, predictions[0])
             if progress is not None:
                 progress(done, len(mine))
-    except FrancaError as error:
-        failure = error
-    raise_together(failure)
     confusions = sum_over_ranks(confusions)
     if not confusions.any():
         raise DataError(f"{job.source.location}: no labelled pixel in any of its {num_images} images")
     everyone = dict(entry for part in gather(examples) for entry in part.items())
-    return Judgement(list(confusions), [everyone[index] for index in sorted(everyone)])
+    shown_in_order = [everyone[index] for index in sorted(everyone)]
+    return Judgement(list(confusions), shown_in_order, [one for part in gather(skipped) for one in part])
 
 
-class _Images(Dataset[Sample | None]):
-    """Images with masks as they are; None for one that cannot be read."""
+class _Images(Dataset[Sample | Skipped]):
+    """Images with masks as they are."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
@@ -92,14 +95,14 @@ class _Images(Dataset[Sample | None]):
     def __len__(self) -> int:
         return len(self.source)
 
-    def __getitem__(self, index: int) -> Sample | None:
+    def __getitem__(self, index: int) -> Sample | Skipped:
         try:
             return self.source.read(index)
-        except BadSample:
-            return None
+        except BadSample as error:
+            return Skipped(error.key, error.reason)
 
 
-def _read(job: Job, indices: Sequence[int]) -> DataLoader[Sample | None]:
+def _read(job: Job, indices: Sequence[int]) -> DataLoader[Sample | Skipped]:
     workers = job.settings.workers
     return DataLoader(
         _Images(job.source),

@@ -14,7 +14,9 @@ from franca.errors import DataError
 from franca.evaluation.dense import incontext
 from franca.evaluation.dense.confusion import confusion_matrix, scores
 from franca.evaluation.dense.incontext import IncontextSettings, Memory, run
+from franca.evaluation.dense.sampling import BATCH_IMAGES
 from franca.features.patches import PatchTable
+from tests.distributed.ranks import run_ranks
 from tests.evaluation.dense.subjects import features_of, painted, subject_of, table_of
 
 SETTINGS = IncontextSettings(k=5)
@@ -138,3 +140,29 @@ def test_a_constant_feature_gives_the_majority() -> None:
 def test_too_few_patches() -> None:
     with pytest.raises(DataError, match=r"k=999 neighbours are asked for, the memory holds [0-9]+ labelled patches"):
         run(subject_of(**tables()), IncontextSettings(k=999))
+
+
+@pytest.mark.parametrize(
+    ("role", "message"), [("train", "no patch has a labelled pixel"), ("val", "val= has no labelled")]
+)
+def test_masks_that_are_ignored_everywhere(role: str, message: str) -> None:
+    given = tables()
+    masks = given[role].masks
+    assert masks is not None
+    given[role] = replace(given[role], masks=torch.full_like(masks, 255))
+    with pytest.raises(DataError, match=message):
+        run(subject_of(**given), SETTINGS)
+
+
+def _a_mask_is_wrong_on_the_second_rank(rank: int) -> str:
+    masks, classes = painted(BATCH_IMAGES + 1, seed=2)
+    masks[-1, 0, 0] = 7
+    given = tables() | {"val": table_of(features_of(classes, seed=2, noise=1.0), masks)}
+    with pytest.raises(DataError) as caught:
+        run(subject_of(**given), SETTINGS)
+    return str(caught.value)
+
+
+def test_what_one_rank_finds_wrong_ends_all() -> None:
+    first, second = run_ranks(_a_mask_is_wrong_on_the_second_rank)
+    assert first == second and "a mask holds 7" in first

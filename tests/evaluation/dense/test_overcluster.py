@@ -68,3 +68,6 @@ def test_wrong_input() -> None:
         run(subject_of(val=val_of(0.1)), OverclusterSettings(num_clusters=[900]))
     with pytest.raises(DataError, match="have no masks"):
         run(subject_of(val=table_of(torch.zeros(2, 3, 3, 4))), OverclusterSettings(num_clusters=[2]))
+    ignored = table_of(torch.zeros(2, 3, 3, 4), torch.full((2, 9, 9), 255, dtype=torch.uint8))
+    with pytest.raises(DataError, match=r"val= has no labelled pixel: all masks are 255 \(ignore\)"):
+        run(subject_of(val=ignored), OverclusterSettings(num_clusters=[2]))

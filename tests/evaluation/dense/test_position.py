@@ -11,6 +11,7 @@ from franca.errors import DataError
 from franca.evaluation.dense.position import PositionSettings, run
 from franca.features.patches import PatchTable
 from franca.rasa.targets import positions
+from tests.distributed.ranks import run_ranks
 from tests.evaluation.dense.subjects import subject_of, table_of
 
 SETTINGS = PositionSettings(entropy_clusters=12)
@@ -78,3 +79,16 @@ def test_wrong_input() -> None:
         run(subject_of(train=strip, val=strip), SETTINGS)
     with pytest.raises(DataError, match="entropy_clusters=9999: only 2100 patches are drawn"):
         run(subject_of(**tables()), PositionSettings(entropy_clusters=9999))
+
+
+def _val_is_broken_on_the_second_rank(rank: int) -> str:
+    given = tables()
+    given["val"].patches[-1] = torch.nan
+    with pytest.raises(DataError) as caught:
+        run(subject_of(**given), SETTINGS)
+    return str(caught.value)
+
+
+def test_what_one_rank_finds_wrong_ends_all() -> None:
+    first, second = run_ranks(_val_is_broken_on_the_second_rank)
+    assert first == second and "NaN" in first

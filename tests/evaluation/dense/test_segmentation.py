@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from franca.config.recipes import load_recipe
 from franca.config.schema import SyntheticConfig
+from franca.data.sample import BadSample, Sample
 from franca.data.synthetic import SyntheticSource
 from franca.errors import ConfigError, DataError
 from franca.evaluation.dense import incontext, overcluster, position
@@ -115,6 +116,21 @@ def test_transformers_with_registers_on_drawn_images_that_are_not_square(tmp_pat
     assert 0 < result.metrics["miou"] < 1 and result.settings["crop_px"] == [16, 24]
     assert (tmp_path / "segmentation.png").is_file()
     assert "background" in result.by_class
+
+
+def test_images_that_cannot_be_read_are_told() -> None:
+    class Torn(Stripes):
+        def read(self, index: int) -> Sample:
+            if index % 4 == 1:
+                raise BadSample(f"stripes {index}", "truncated")
+            return super().read(index)
+
+    result = run(subject_on({"train": Torn(24, seed=1), "val": Torn(11, seed=2)}), replace(SETTINGS, epochs=1))
+    assert result.notes[:2] == (
+        "train= lacks 6 unreadable images, the first is stripes 1 (truncated)",
+        "val= lacks 3 unreadable images, the first is stripes 1 (truncated)",
+    )
+    assert not any("lacks" in note for note in run(stripes(), replace(SETTINGS, epochs=1)).notes)
 
 
 def test_other_classes_in_val() -> None:

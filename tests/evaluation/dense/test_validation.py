@@ -13,6 +13,8 @@ from franca.evaluation.dense.heads import Head
 from franca.evaluation.dense.validation import judge_heads
 from franca.evaluation.dense.variants import variants
 from franca.evaluation.dense.windows import Windows
+from franca.features.table import CLASS_EMBEDDING
+from franca.models.vision_transformer import VisionTransformer
 from tests.evaluation.dense.subjects import Stripes, subject_on
 
 WINDOWS = Windows((16, 16))
@@ -68,6 +70,14 @@ def test_examples_at_equal_distances() -> None:
 
 def test_images_that_cannot_be_read_are_left_out() -> None:
     found = judge_heads([colour_head()], subject_on({"val": Broken(3, seed=0)}).job("val"), WINDOWS, 3)
+    assert int(found.confusions[0].sum()) == 2 * 5 * 4 * 16
+
+
+def test_patches_are_had_of_a_model_that_leaves_them_out_where_nobody_asks() -> None:
+    """The tables of a call that judges segmentation alone hold class embeddings."""
+    model = VisionTransformer(width=24, depth=2, num_heads=2, patch_size_px=4, image_size_px=16)
+    job = replace(subject_on({"val": Stripes(2, seed=0)}, model).job("val"), wanted=CLASS_EMBEDDING)
+    found = judge_heads([Head(variants(24)[0], 3).eval()], job, WINDOWS, 3)
     assert int(found.confusions[0].sum()) == 2 * 5 * 4 * 16
 
 
