@@ -57,7 +57,7 @@ def test_lbfgs_reaches_the_optimum(projector: Projector) -> None:
     def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
         point = torch.from_numpy(flat).view(2, 32).requires_grad_()
         value = mean_loss(patches, places, projector, point)
-        return float(value), torch.autograd.grad(value, point)[0].flatten().numpy()
+        return float(value.detach()), torch.autograd.grad(value, point)[0].flatten().numpy()
 
     best = minimize(loss, np.zeros(64), jac=True, method="L-BFGS-B", options={"maxiter": 2000, "ftol": 1e-12})
     assert float(mean_loss(patches, places, projector, weight)) == pytest.approx(best.fun, rel=1e-5)
