@@ -81,10 +81,17 @@ class Subject:
         Raises:
             ConfigError: The model has no patches.
         """
-        patches = self.table(role).patches
-        if patches is None:
+        return self.patches_of(self.table(role))
+
+    def patches_of(self, table: FeatureTable) -> PatchTable:
+        """Patch embeddings of a table that was to hold them.
+
+        Raises:
+            ConfigError: The model has no patches.
+        """
+        if table.patches is None:
             raise ConfigError(f"{self.model.name} gives no patch embeddings; this protocol judges them")
-        return patches
+        return table.patches
 
     def describe(self) -> dict[str, Any]:
         """What it takes to get the same features again."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 
 from franca.config.schema import option
@@ -92,7 +92,11 @@ def run(subject: Subject, settings: SegmentationSettings) -> Result:
     """
     names = _class_names(subject)
     tables = _tables(subject, settings)
-    crops = partial(_patches, tables)
+    unread = tables(0).skipped  # asked for now: with augment=true only the crops of the newest epoch are at hand
+
+    def crops(epoch: int) -> PatchTable:
+        return subject.patches_of(tables(epoch))
+
     first = crops(0)
     check_labelled("train", first)
     kinds = variants(first.width, subject.projector, prefixes=settings.prefixes)
@@ -115,7 +119,7 @@ def run(subject: Subject, settings: SegmentationSettings) -> Result:
         metrics = with_full_width(metrics, kinds[0].width)
     about = asdict(settings) | {"crop_px": list(size_px), "steps": training.steps}
     by_class = iou_by_class(runs[""], names)
-    notes = (*lacking("train", tables(0).skipped), *lacking("val", found.skipped), OCCURRING)
+    notes = (*lacking("train", unread), *lacking("val", found.skipped), OCCURRING)
     return Result("segmentation", metrics, about, notes, numbers, by_class)
 
 
@@ -151,13 +155,6 @@ def _tables(subject: Subject, settings: SegmentationSettings) -> Callable[[int],
         return extract(cut, subject.progress_of("crops"))
 
     return features if settings.augment else lambda epoch: features(0)
-
-
-def _patches(tables: Callable[[int], FeatureTable], epoch: int) -> PatchTable:
-    patches = tables(epoch).patches
-    if patches is None:
-        raise ConfigError("the model gives no patch embeddings; this protocol judges them")
-    return patches
 
 
 def _scale_range(settings: SegmentationSettings) -> tuple[float, float]:

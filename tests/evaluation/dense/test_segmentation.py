@@ -133,6 +133,19 @@ def test_images_that_cannot_be_read_are_told() -> None:
     assert not any("lacks" in note for note in run(stripes(), replace(SETTINGS, epochs=1)).notes)
 
 
+def test_new_crops_are_computed_once_an_epoch() -> None:
+    class Counted(Stripes):
+        num_reads = 0
+
+        def read(self, index: int) -> Sample:
+            self.num_reads += 1
+            return super().read(index)
+
+    train = Counted(24, seed=1)
+    run(subject_on({"train": train, "val": Stripes(11, seed=2)}), replace(SETTINGS, epochs=3, augment=True))
+    assert train.num_reads == 3 * 24
+
+
 def test_other_classes_in_val() -> None:
     subject = stripes()
     subject.sources["val"].mask_names = ("ground", "tree")  # type: ignore[attr-defined]
