@@ -21,13 +21,19 @@ from franca.config.recipes import load_recipe
 from franca.data.cache_folder import cache_folder
 from franca.distributed.cores import usable_cores
 from franca.distributed.device import resolve_device, resolve_precision
+from franca.errors import STOPPED_EXIT_CODE
 from franca.objective.fused import why_not
+from franca.train.disk import nearest_existing
 from franca.train.memory import size_text
-from franca.train.pretrain import pretrain
+from franca.train.pretrain import Outcome, pretrain
 from franca.train.startup import print_facts
 
 EXTRAS = ("xformers", "timm", "transformers", "onnxruntime", "fsspec", "wandb", "tensorboard")
 """Packages that some commands use where they are there."""
+
+
+SHARED_MEMORY = Path("/dev/shm")
+"""Through which data workers hand over their batches, on Linux."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints what is here, then takes a step of the recipe ``tiny``; the exit code is 0 if that worked.
+    """Prints what is here, then takes a step of the recipe ``tiny``; the exit code is 0 if that worked, 75 if stopped.
 
     Raises:
         ConfigError: There is no such device.
@@ -45,7 +51,10 @@ def run(args: argparse.Namespace) -> int:
     console = plain_console(soft_wrap=True)
     device = resolve_device(args.device)
     print_facts(console, "franca doctor", dict(facts(device)))
-    seconds = take_a_step(args.device)
+    started = time.perf_counter()
+    if take_a_step(args.device) is Outcome.STOPPED:
+        return STOPPED_EXIT_CODE
+    seconds = time.perf_counter() - started
     console.print(
         f"one step of the recipe tiny, with a data worker, two checkpoints and an export: fine, {seconds:.1f} s"
     )
@@ -64,17 +73,16 @@ def facts(device: torch.device) -> Iterator[tuple[str, str]]:
     yield "used here", f"{device}, {resolve_precision('auto', device)} (performance.precision=auto)"
     yield "attention kernels", ", ".join(_attention_kernels(device))
     yield "prototype losses", ", ".join(_prototype_backends(device))
-    yield "shared memory", _free(Path("/dev/shm"))
+    if SHARED_MEMORY.exists():
+        yield "shared memory", _free(SHARED_MEMORY)
     yield "cache", f"{cache_folder()}, {_free(cache_folder())}"
 
 
-def take_a_step(device: str) -> float:
-    """Seconds that a run of one step takes, from its start to its export, in a folder that is gone afterwards."""
-    started = time.perf_counter()
+def take_a_step(device: str) -> Outcome:
+    """How a run of one step ends, from its start to its export, in a folder that is gone afterwards."""
     with TemporaryDirectory(prefix="franca-doctor-") as folder:
         changes = ["train.steps=1", f"performance.device={device}", "performance.workers=1", f"run.dir={folder}/run"]
-        pretrain(load_recipe("tiny", changes), command="franca doctor", console=plain_console(quiet=True))
-    return time.perf_counter() - started
+        return pretrain(load_recipe("tiny", changes), command="franca doctor", console=plain_console(quiet=True))
 
 
 def _version(package: str) -> str:
@@ -118,8 +126,6 @@ def _prototype_backends(device: torch.device) -> Iterator[str]:
 
 def _free(folder: Path) -> str:
     """Free space where a folder lies or would be made."""
-    existing = next((path for path in (folder, *folder.parents) if path.exists()), None)
-    if existing is None:
-        return "none"
+    existing = nearest_existing(folder)
     text = f"{size_text(shutil.disk_usage(existing).free)} free"
     return text if os.access(existing, os.W_OK) else f"{text}, but it cannot be written"

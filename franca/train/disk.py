@@ -63,7 +63,7 @@ def check_disk(folder: Path, need: DiskNeed) -> None:
     """
     held = sum(_size(folder / part) for part in ("checkpoints", "exports"))
     missing = need.total_bytes - held
-    free = shutil.disk_usage(_nearest(folder)).free
+    free = shutil.disk_usage(nearest_existing(folder)).free
     if missing > free:
         beside = f" beside the {size_text(held)} it holds" if held else ""
         raise ConfigError(
@@ -73,7 +73,7 @@ def check_disk(folder: Path, need: DiskNeed) -> None:
         )
 
 
-def _nearest(folder: Path) -> Path:
+def nearest_existing(folder: Path) -> Path:
     """The folder, or the first above it that exists."""
     return next(path for path in (folder, *folder.absolute().parents) if path.exists())
 

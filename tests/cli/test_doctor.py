@@ -45,6 +45,12 @@ def test_a_step_that_fails_is_told(capsys, monkeypatch) -> None:
     assert "fine" not in streams.out
 
 
+def test_a_step_that_was_stopped_is_not_fine(capsys, monkeypatch) -> None:
+    monkeypatch.setattr(doctor, "pretrain", lambda *_, **__: doctor.Outcome.STOPPED)
+    assert main(["doctor", "--device", "cpu"]) == 75
+    assert "fine" not in capsys.readouterr().out
+
+
 def test_a_device_that_is_not_there(capsys) -> None:
     assert main(["doctor", "--device", "cuda:99"]) == 2
     assert "cuda:99" in capsys.readouterr().err
