@@ -13,18 +13,8 @@ from franca.data.streams import FetchError
 from franca.data.versions import Version
 from franca.errors import DataError
 
+from .fetched import failure, fetch
 from .servers import serve
-
-
-def fetch(address: str, timeout_seconds: float = 5.0) -> bytes:
-    with open_stream(address, timeout_seconds) as stream:
-        return b"".join(stream.chunks(timeout_seconds))
-
-
-def failure(address: str, timeout_seconds: float = 5.0) -> FetchError:
-    with pytest.raises(FetchError) as caught:
-        fetch(address, timeout_seconds)
-    return caught.value
 
 
 @pytest.mark.parametrize(
